@@ -1,0 +1,34 @@
+# Two commands: `make run` improves our own target for BUDGET, `make test` runs the tests. Both set up .venv first.
+
+PYTHON ?= python3
+BUDGET ?= 10m
+RUN_ARGS ?=
+JOBS ?= auto
+
+ready := .venv/.ready
+
+.PHONY: run test check setup clean
+
+run: $(ready)
+	.venv/bin/agent run --budget $(BUDGET) $(RUN_ARGS)
+
+test: $(ready)
+	.venv/bin/pytest -n $(JOBS)
+
+check: $(ready)
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+setup: $(ready)
+
+# torch first and by its pinned version: pip then takes the build that fits the machine's package index
+$(ready): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12"; exit 1; }
+	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check $$(grep '^torch==' constraints.txt)
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv build dist *.egg-info

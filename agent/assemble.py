@@ -1,0 +1,235 @@
+"""Where names become objects: a configuration becomes a study, ready to run.
+
+The only module that knows concrete parts. It makes a new run's folder or opens an old one, and hands out one `Study`.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import tomli_w
+
+from agent.budget import Clock, make_plan
+from agent.code import Code, fingerprints
+from agent.config import RunConfig, home
+from agent.errors import AgentError, UsageError
+from agent.executors.base import Executor
+from agent.executors.local import LocalExecutor
+from agent.history.events import Resumed, Started
+from agent.history.fast_import import BEST, Entry
+from agent.history.heartbeat import beating
+from agent.history.journal import read
+from agent.history.store import Paths, Store
+from agent.loop import Stop, Study, Voice
+from agent.preparing import prepare
+from agent.proposers.base import Proposer
+from agent.registry import PROPOSERS, load
+from agent.session import Changes, session_after, session_of
+from agent.snapshot import take_snapshot
+from agent.space import Space, find_space
+from agent.target import Target, load_target
+from agent.workshop import Data, Workshop
+from sandbox.jail import Picked, pick
+from sandbox.spec import Mount
+
+MakeExecutor = Callable[[Workshop, threading.Event], Executor]
+
+
+def configure(config: RunConfig, folder: Path) -> Target:
+    """The target in `folder` with the run's overrides and trial time applied."""
+    target = load_target(folder, config.overrides)
+    if config.trial_time is None:
+        return target
+    return target.model_copy(update={"limits": target.limits.model_copy(update={"train_seconds": config.trial_time})})
+
+
+@contextmanager
+def new_run(
+    config: RunConfig,
+    folder: Path,
+    run_folder: Path,
+    clock: Clock,
+    voice: Voice,
+    make_executor: MakeExecutor = LocalExecutor,
+) -> Iterator[Study]:
+    """Make the run's folder and its study.
+
+    Raises:
+        UsageError: the target, the settings or the name are off.
+        AgentError, SandboxError: git, the data or the sandbox failed.
+    """
+    target = configure(config, folder)
+    make_plan(config.budget, target.limits, config.repeats, config.trials)
+    snapshot = take_snapshot(folder, target)
+    space = _space(target, snapshot.code)
+    proposer = load(PROPOSERS, config.proposer, "proposer")(space, config.seed)
+    mounts = _mounts(target, folder.resolve(), snapshot.large)
+    picked = pick(config.sandbox)
+    _make_folder(run_folder)
+    voice.say(f"setting up {run_folder}")
+    if snapshot.left_out:
+        voice.say(
+            f"not part of the run (names that runs use, or links that lead outside): {', '.join(snapshot.left_out)}"
+        )
+    with Store(run_folder) as store, beating(store.paths.heartbeat, clock.elapsed):
+        data = prepare(target, snapshot.code, store.paths.folder / "work", config.budget, voice.say)
+        root = store.ledger.commit(
+            Entry(BEST, None, f"{target.name}: the target as it was brought\n", _now(), snapshot.code)
+        )
+        started = Started(
+            name=run_folder.name,
+            folder=str(folder.resolve()),
+            settings=config,
+            target=target,
+            files=fingerprints(snapshot.code),
+            large=snapshot.large,
+            data_sha256=data.sha256 if data else "",
+            root=root,
+            session=session_of(config, target, picked),
+        )
+        (run_folder / "run.toml").write_text(_readable(run_folder.name, folder, config, target))
+        voice.tell(store.append(started, clock.elapsed()), started)
+        store.heal(clock.elapsed())
+        parts = Parts(target, space, proposer, picked, mounts, data, make_executor)
+        with _study(store, parts, clock, voice) as study:
+            yield study
+
+
+@contextmanager
+def resumed_run(
+    run_folder: Path, changes: Changes, voice: Voice, make_executor: MakeExecutor = LocalExecutor
+) -> Iterator[Study]:
+    """Open a run that was interrupted, killed or has used its budget.
+
+    Raises:
+        UsageError: no run is there, or another process works on it.
+        AgentError, SandboxError: the history is damaged, or the house failed.
+    """
+    if not Paths(run_folder).journal.is_file():
+        raise UsageError(f"{run_folder} is no run: `agent status` lists the runs")
+    with Store(run_folder) as store:
+        started, before = store.state.started, store.state.session
+        if started is None or before is None:
+            raise UsageError(f"{run_folder} never began: `agent run --name {run_folder.name}` begins it")
+        lost = store.lost_seconds()
+        clock = Clock(store.state.elapsed + lost)
+        store.heal(clock.elapsed())
+        config, target = started.settings, started.target
+        mounts = _mounts(target, Path(started.folder), started.large)
+        picked = pick(changes.sandbox or config.sandbox)
+        session = session_after(before, session_of(config, target, picked), changes, target.metric.sign)
+        code = store.code_of(None)
+        space = _space(target, code)
+        proposer = load(PROPOSERS, config.proposer, "proposer")(space, config.seed)
+        with beating(store.paths.heartbeat, clock.elapsed):
+            left = max(1.0, session.budget_seconds - clock.elapsed())
+            data = prepare(target, code, store.paths.folder / "work", left, voice.say)
+            if data is not None and data.sha256 != started.data_sha256:
+                raise AgentError("the prepared data is not what this run began with: results would not compare")
+            event = Resumed(session=session, lost_seconds=round(lost, 3))
+            voice.tell(store.append(event, clock.elapsed()), event)
+            parts = Parts(target, space, proposer, picked, mounts, data, make_executor)
+            with _study(store, parts, clock, voice) as study:
+                yield study
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of a study that depend on the target and the machine."""
+
+    target: Target
+    space: Space
+    proposer: Proposer
+    picked: Picked
+    mounts: tuple[Mount, ...]
+    data: Data | None
+    make_executor: MakeExecutor
+
+
+@contextmanager
+def _study(store: Store, parts: Parts, clock: Clock, voice: Voice) -> Iterator[Study]:
+    started = store.state.started
+    if started is None:
+        raise ValueError("the run has not begun")
+    config = started.settings
+    shop = Workshop(
+        target=parts.target,
+        jail=parts.picked.jail,
+        work=store.paths.work,
+        logs=store.paths.logs,
+        data=parts.data,
+        mounts=parts.mounts,
+        gpu=Path("/dev/nvidiactl").exists(),
+    )
+    stop = Stop()
+    executor = parts.make_executor(shop, stop.now)
+    try:
+        yield Study(
+            config=config,
+            target=parts.target,
+            space=parts.space,
+            plan=make_plan(config.budget, parts.target.limits, config.repeats, config.trials),
+            store=store,
+            proposer=parts.proposer,
+            executor=executor,
+            clock=clock,
+            stop=stop,
+            voice=voice,
+        )
+    finally:
+        executor.close()
+
+
+def _space(target: Target, code: Code) -> Space:
+    """The search space of the target's editable files.
+
+    Raises:
+        UsageError: an editable file is no text, or a declared constant is not there.
+    """
+    try:
+        return find_space({path: code[path].decode() for path in target.edit}, target.space)
+    except UnicodeDecodeError as error:
+        raise UsageError(f"an editable file of {target.name} is no UTF-8 text: {error}") from error
+
+
+def _mounts(target: Target, folder: Path, large: tuple[str, ...]) -> tuple[Mount, ...]:
+    named = tuple(Mount(home() / m[2:] if m.startswith("~/") else folder / m, m) for m in target.mounts)
+    mounts = (*named, *(Mount(folder / path, path) for path in large))
+    missing = next((mount.source for mount in mounts if not mount.source.exists()), None)
+    if missing:
+        raise UsageError(f"the target needs {missing}, which is not there: prepare your data, or correct its mounts")
+    return mounts
+
+
+def _make_folder(run_folder: Path) -> None:
+    """Make the folder, or take over that of a run that never began: git or the data failed then, or it was killed."""
+    journal = Paths(run_folder).journal
+    if journal.is_file() and not read(journal).records:
+        return
+    if run_folder.exists():
+        raise UsageError(
+            f"the run {run_folder.name} exists: `agent resume {run_folder.name}` goes on with it, "
+            "or choose another --name"
+        )
+    try:
+        run_folder.mkdir(parents=True)
+    except OSError as error:
+        raise UsageError(f"cannot make {run_folder}: {error.strerror}; choose another --runs-dir") from error
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _readable(name: str, folder: Path, config: RunConfig, target: Target) -> str:
+    """run.toml: the settings for people; the journal is what counts."""
+    table = {
+        "name": name,
+        "folder": str(folder.resolve()),
+        "settings": config.model_dump(mode="json", exclude_none=True),
+        "target": target.model_dump(mode="json", exclude_none=True),
+    }
+    return "# for reading only: the journal holds what counts\n" + tomli_w.dumps(table)

@@ -1,0 +1,1 @@
+"""The command line, by theme. Modules here import nothing heavy before a command runs."""

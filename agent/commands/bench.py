@@ -1,0 +1,37 @@
+"""`agent bench ...`: measurements of the product that anyone can repeat."""
+
+import tempfile
+from pathlib import Path
+
+import click
+
+from agent.commands.options import run_argument, runs_dir
+
+
+@click.group()
+def bench() -> None:
+    """Measure this product on this machine."""
+
+
+@bench.command()
+@run_argument
+@runs_dir
+def overhead(run: str | None, runs_dir: Path) -> None:
+    """Where the wall-clock of a run went (of the latest run if none is named)."""
+    from agent.bench.overhead import overhead_lines
+    from agent.reading import find_run, open_run
+
+    folder = find_run(run, runs_dir)
+    click.echo(f"{folder}:")
+    click.echo("\n".join(overhead_lines(open_run(folder).state)))
+
+
+@bench.command()
+@click.option("--trials", type=click.IntRange(min=1), default=2000, show_default=True)
+def history(trials: int) -> None:
+    """Write a made-up run of many trials, and open it again."""
+    from agent.bench.history import measure_history
+
+    with tempfile.TemporaryDirectory() as folder, click.progressbar(length=trials, label="writing") as bar:
+        times = measure_history(Path(folder), trials, lambda trial: bar.update(1))
+    click.echo("\n".join(times.lines()))

@@ -1,0 +1,51 @@
+"""Options and arguments that several commands share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def runs_dir(command: F) -> F:
+    """`--runs-dir`."""
+    return click.option(
+        "--runs-dir",
+        type=click.Path(path_type=Path),
+        default=Path("runs"),
+        show_default=True,
+        help="Folder of all runs.",
+    )(command)
+
+
+def run_argument(command: F) -> F:
+    """`[RUN]`: a run's name or folder; the latest one if left out."""
+    return click.argument("run", required=False)(command)
+
+
+def as_json(command: F) -> F:
+    """`--json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")(command)
+
+
+def jail_level(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Callback: the name of a jail, checked."""
+    from sandbox.jail import LEVELS
+
+    if value is not None and value not in LEVELS:
+        raise click.BadParameter(f"{value!r} is none of {', '.join(LEVELS)}", ctx, param)
+    return value
+
+
+def duration(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """Callback: '5h' to seconds."""
+    from agent.units import parse_duration
+
+    if value is None:
+        return None
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from error

@@ -1,0 +1,1 @@
+"""Changes to a script: pure functions from text to text."""

@@ -1,0 +1,1 @@
+"""Who proposes the next change: one module a search method."""

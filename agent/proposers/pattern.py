@@ -1,0 +1,138 @@
+"""Pattern search on the script's constants: one constant moved at a time, from the champion's values.
+
+Reference: Hooke and Jeeves, "Direct Search Solution of Numerical and Statistical Problems", JACM 8 (1961). Ours takes
+the constants in an order that follows from the seed, the least recently moved first. A move that is kept is made again
+from where it led; moves that looked better, though not by enough to be kept, are tried together once there are three.
+When all moves of one step were tried, steps of half that length follow.
+
+With few trials it beats methods that move all constants at once: a single change has to be good by itself only. With
+hundreds of trials it stalls where constants have to be changed together; `cma` goes on there.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from agent.knobs import Knob
+from agent.nouns import Proposal, Trial, Value
+from agent.proposers.base import rng
+from agent.proposers.configurations import Configuration, check, first_untried, learnable_loss, title, tried
+from agent.space import Space
+from agent.state import State
+
+_STEP = 0.2  # of a constant's range, at first
+_STEPS = tuple(_STEP / 2**i for i in range(5))
+_TOGETHER = 3
+_DRAWS = 200  # uniform samples, when no move is left
+
+Move = tuple[str, int]  # the constant, and up (1) or down (-1)
+
+
+class PatternSearch:
+    """One constant at a time. Needs no particular order of asks and tells.
+
+    Args:
+        space: what to search.
+        seed: seed of the run, 0 or more.
+
+    Raises:
+        UsageError: a space without knobs, or a negative seed.
+    """
+
+    source = "pattern"
+
+    def __init__(self, space: Space, seed: int) -> None:
+        check(space, seed)
+        self._space, self._seed = space, seed
+        self._kept: dict[int, Configuration] = {}  # of each kept trial
+        self._moved: dict[Move, int] = {}  # when each move was last made, in tells
+        self._promising: Configuration = {}  # values that looked better than the champion's, by constant
+        self._again: Move | None = None  # the move that was kept last
+        self._told = 0
+
+    def ask(self, state: State) -> Proposal:
+        """A configuration that no trial has tried. Raises `Exhausted`."""
+        draw = rng(self._seed, len(state.trials))
+        done = tried(self._space, state)
+        base = self._inside(done.champion)
+        constants = first_untried(self._space, self._candidates(base, draw), done, draw)
+        changed = [name for name in constants if constants[name] != base[name]]
+        return Proposal(
+            source=self.source,
+            title=title(self._space, done.champion, constants),
+            why=f"{_count(len(changed))} moved from the champion's values",
+            constants=constants,
+        )
+
+    def tell(self, trial: Trial) -> None:
+        """Learn from any trial that sets constants; whoever proposed what is kept, moves start from there."""
+        parent = self._space.own if trial.parent is None else self._kept.get(trial.parent, self._space.own)
+        configuration = self._inside({**parent, **trial.proposal.constants})
+        move = self._single_move(self._inside(parent), configuration)
+        self._told += 1
+        if move is not None:
+            self._moved[move] = self._told
+        kept = trial.verdict is not None and trial.kept
+        gain = trial.verdict.gain if trial.verdict and learnable_loss(trial) is not None else None
+        if kept:
+            self._kept[trial.id] = configuration
+            self._promising, self._again = {}, move
+            return
+        self._again = None
+        if move is None and trial.proposal.source == self.source:
+            self._promising = {}  # together they were no better
+        elif move is not None and gain is not None and gain > 0:
+            self._promising[move[0]] = configuration[move[0]]
+
+    def _candidates(self, base: Configuration, draw: np.random.Generator) -> Iterator[Configuration]:
+        """What to try from `base`, most wanted first."""
+        if self._again is not None:
+            yield from self._moved_by(base, self._again, _STEP)
+        if len(self._promising) >= _TOGETHER:
+            yield {**base, **self._promising}
+        for step in _STEPS:
+            for move in self._order():
+                yield from self._moved_by(base, move, step)
+        yield from (self._space.sample(draw) for _ in range(_DRAWS))
+
+    def _order(self) -> list[Move]:
+        """All moves, the least recent first; those never made in an order of the seed's."""
+        moves = [(knob.name, sign) for knob in self._space.knobs for sign in (1, -1)]
+        shuffled = [moves[i] for i in rng(self._seed, 0).permutation(len(moves))]
+        return sorted(shuffled, key=lambda move: self._moved.get(move, 0))
+
+    def _moved_by(self, base: Configuration, move: Move, step: float) -> Iterator[Configuration]:
+        name, sign = move
+        knob = next(knob for knob in self._space.knobs if knob.name == name)
+        for value in _neighbours(knob, base[name], sign * step):
+            yield {**base, name: value}
+
+    def _single_move(self, before: Configuration, after: Configuration) -> Move | None:
+        changed = [knob for knob in self._space.knobs if before[knob.name] != after[knob.name]]
+        if len(changed) != 1:
+            return None
+        knob = changed[0]
+        up = knob.encode(after[knob.name]) > knob.encode(before[knob.name])
+        return knob.name, 1 if up else -1
+
+    def _inside(self, configuration: Configuration) -> Configuration:
+        """The same with every value one that the space has."""
+        return self._space.decode(self._space.encode(configuration))
+
+
+def _neighbours(knob: Knob, value: Value, step: float) -> Iterator[Value]:
+    """The value `step` away on the unit scale, or the next one there is; for a choice, all beyond it."""
+    position, edge = knob.encode(value), 1.0 if step > 0 else 0.0
+    if knob.kind == "categorical":
+        index = knob.choices.index(value)
+        yield from knob.choices[index + 1 :] if step > 0 else knob.choices[:index][::-1]
+        return
+    while position != edge:
+        position = min(1.0, max(0.0, position + step))
+        if (moved := knob.decode(position)) != value:
+            yield moved
+            return
+
+
+def _count(changed: int) -> str:
+    return "one constant" if changed == 1 else f"{changed} constants"

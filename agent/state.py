@@ -1,0 +1,169 @@
+"""State, and the one function that makes it: `fold(state, record) -> state`.
+
+Whatever anybody knows about a run is derived from its journal by this fold: a live run, a resumed run, a view and a
+test see the same. Nothing here is mutable and nothing here reads a file.
+"""
+
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from agent.history.events import (
+    Closed,
+    Committed,
+    Ended,
+    Measured,
+    Noted,
+    Proposed,
+    Record,
+    Resumed,
+    Session,
+    Started,
+)
+from agent.nouns import Seconds, Trial
+from agent.target import Metric
+from sandbox.spec import Phase
+
+
+@dataclass(frozen=True)
+class State:
+    """A run as its journal tells it.
+
+    Attributes:
+        started: the first event; None before it.
+        session: the session that runs, or ran last.
+        trials: all trials; `trials[i].id == i`.
+        best: id of the champion, the last kept trial; None before the baseline is kept.
+        elapsed: budget seconds used up to the last event.
+        session_began: budget seconds used when the session began.
+        ended: how the last session ended; None while one runs, or after a crash.
+        notes: what else was noted.
+        at: wall-clock time of the last event.
+        seq: number of the last event; -1 before the first.
+    """
+
+    started: Started | None = None
+    session: Session | None = None
+    trials: tuple[Trial, ...] = ()
+    best: int | None = None
+    elapsed: float = 0.0
+    session_began: float = 0.0
+    ended: Ended | None = None
+    notes: tuple[str, ...] = ()
+    at: str = ""
+    seq: int = -1
+
+    @property
+    def metric(self) -> Metric:
+        """What is measured. Only once the run has started."""
+        if self.started is None:
+            raise ValueError("the run has not started: it has no metric yet")
+        return self.started.target.metric
+
+    @property
+    def baseline(self) -> Trial | None:
+        """Trial 0, once it is closed."""
+        return self.trials[0] if self.trials and self.trials[0].verdict else None
+
+    @property
+    def champion(self) -> Trial | None:
+        """The last kept trial."""
+        return None if self.best is None else self.trials[self.best]
+
+    @property
+    def open_trials(self) -> tuple[Trial, ...]:
+        """Trials without a verdict, oldest first."""
+        return tuple(t for t in self.trials if t.verdict is None)
+
+    @property
+    def closed_trials(self) -> tuple[Trial, ...]:
+        """Trials with a verdict, in the order in which they got it."""
+        return tuple(sorted((t for t in self.trials if t.verdict), key=lambda t: t.closed_seq or 0))
+
+    @property
+    def noise(self) -> float | None:
+        """Standard deviation of the baseline's repeated losses; None with fewer than two."""
+        losses = self.trials[0].losses if self.trials else ()
+        return statistics.stdev(losses) if len(losses) > 1 else None
+
+
+def fold(state: State, record: Record) -> State:
+    """The state after one more event."""
+    event = record.event
+    state = replace(state, elapsed=record.elapsed, at=record.at, seq=record.seq)
+    match event:
+        case Started():
+            return replace(state, started=event, session=event.session)
+        case Resumed():
+            return replace(state, session=event.session, session_began=record.elapsed, ended=None)
+        case Noted():
+            return replace(state, notes=(*state.notes, event.text))
+        case Ended():
+            return replace(state, ended=event)
+        case Proposed():
+            return replace(state, trials=(*state.trials, _opened(event)))
+        case _:
+            return _fold_trial(state, event, record)
+
+
+def _fold_trial(state: State, event: Measured | Closed | Committed, record: Record) -> State:
+    match event:
+        case Measured():
+            measured = (*state.trials[event.trial].measurements, event.measurement)
+            return _with(state, event.trial, measurements=measured)
+        case Closed():
+            return _close(state, event, record)
+        case Committed():
+            return _with(state, event.trial, commit=event.commit)
+
+
+def fold_all(records: Iterable[Record]) -> State:
+    """The state after all of `records`."""
+    state = State()
+    for record in records:
+        state = fold(state, record)
+    return state
+
+
+def seconds_by_use(state: State) -> Seconds:
+    """Where the elapsed wall-clock went. With parallel trials the parts may add up to more than the whole."""
+    phases = {phase: 0.0 for phase in Phase}
+    repeat = 0.0
+    for trial in state.trials:
+        for index, measurement in enumerate(trial.measurements):
+            for phase, seconds in measurement.seconds.items():
+                phases[phase] += seconds
+            if index:
+                repeat += measurement.total_seconds
+    propose = sum(t.propose_seconds for t in state.trials)
+    used = propose + sum(phases.values())
+    return Seconds(
+        propose=propose,
+        startup=phases[Phase.STARTUP],
+        train=phases[Phase.TRAIN],
+        judge=phases[Phase.JUDGE],
+        repeat=repeat,
+        overhead=max(0.0, state.elapsed - used),
+    )
+
+
+def _opened(event: Proposed) -> Trial:
+    return Trial(
+        id=event.trial,
+        parent=event.parent,
+        proposal=event.proposal,
+        diff=event.diff,
+        code_sha256=event.code_sha256,
+        propose_seconds=event.propose_seconds,
+        void=event.void,
+    )
+
+
+def _close(state: State, event: Closed, record: Record) -> State:
+    state = _with(state, event.trial, verdict=event.verdict, closed_at=record.at, closed_seq=record.seq)
+    return replace(state, best=event.trial) if state.trials[event.trial].kept else state
+
+
+def _with(state: State, trial: int, **changes: object) -> State:
+    changed = state.trials[trial].model_copy(update=changes)
+    return replace(state, trials=(*state.trials[:trial], changed, *state.trials[trial + 1 :]))

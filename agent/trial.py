@@ -1,0 +1,121 @@
+"""One training of a trial: lay out its code, train it in a jail, have the result measured, and say what was seen.
+
+The loss of a judged target comes from the judge alone (`agent.judging`). A target without a judge reports its own
+number, which is read by the declared pattern only and marked as self-reported.
+"""
+
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from agent.errors import AgentError
+from agent.judging import Judged, judge
+from agent.metric import NoMetric, is_number, last_metric
+from agent.nouns import Measurement
+from agent.target import Target
+from agent.workdir import LaidOut, clear, lay_out, remove
+from agent.workshop import Follow, Workshop, launch, progress_pattern
+from sandbox.classify import classify
+from sandbox.spec import Evidence, Finding, Outcome, Phase
+
+_LEAST_FREE = 64 * 2**20
+
+
+def measure(shop: Workshop, follow: Follow) -> Measurement:
+    """Do one job: `follow.job`.
+
+    Raises:
+        Cut: it was ended by `follow.cancel` or at `follow.deadline`.
+        AgentError, SandboxError: the house failed, which says nothing about the candidate.
+    """
+    job = follow.job
+    work = shop.work(job.trial, job.repeat)
+    place = work.with_name(f"{work.name}.judging")
+    shop.logs(job.trial).mkdir(parents=True, exist_ok=True)
+    try:
+        laid_out = lay_out(work, job.code, set(shop.target.edit), shop.target.hidden())
+        evidence = _train(shop, follow, work, laid_out)
+        finding = classify(evidence)
+        _check_disk(finding, evidence, work)
+        judged = Judged(finding, None, 0.0)
+        if finding.outcome is Outcome.OK:
+            judged = _measured(shop, follow, work, place)
+    finally:
+        clear(work)
+        remove(place)
+    return _measurement(shop, follow, evidence, judged, laid_out.code_sha256)
+
+
+def _check_disk(finding: Finding, evidence: Evidence, work: Path) -> None:
+    """A disk that is full for everybody is the house's failure, not the candidate's."""
+    free = shutil.disk_usage(work.parent).free
+    if finding.outcome is Outcome.DISK_FULL and evidence.stopped is None and free < _LEAST_FREE:
+        raise AgentError(f"the disk of {work.parent} is full: make room, then `agent resume`")
+
+
+def _train(shop: Workshop, follow: Follow, work: Path, laid_out: LaidOut) -> Evidence:
+    target, job = shop.target, follow.job
+    spec = shop.spec(target.run, work, phases_of(target, job.startup_seconds))
+    env = spec.env | {"AGENT_SEED": str(job.seed), "AGENT_TRAIN_SECONDS": f"{target.limits.train_seconds:g}"}
+    if shop.data is not None:
+        env["AGENT_DATA"] = str(work / "data")
+    mounts = (*shop.protecting(laid_out.mounts), *shop.mounts, *shop.masks(), *shop.data_mount("train"))
+    ready = progress_pattern(target) if len(spec.phases) > 1 else None
+    spec = replace(spec, env=env, mounts=mounts, ready=ready, network=target.limits.network)
+    return launch(spec, shop, follow, "train", follow.curve.feed)
+
+
+def phases_of(target: Target, startup_seconds: float | None = None) -> tuple[tuple[Phase, float], ...]:
+    """Deadlines of a training.
+
+    A script that judges itself does so in its training phase. Without a progress pattern the start-up cannot be told
+    from the training, and both share one deadline.
+    """
+    limits = target.limits
+    finish = max(3.0, 0.1 * limits.train_seconds)  # to save the checkpoint, on a busy machine
+    train = limits.train_seconds + finish + (limits.judge_seconds if target.metric.self_reported else 0.0)
+    if target.progress is None:
+        return ((Phase.TRAIN, limits.startup_seconds + train),)
+    startup = min(limits.startup_seconds, startup_seconds or limits.startup_seconds)
+    return ((Phase.STARTUP, startup), (Phase.TRAIN, train))
+
+
+def _measured(shop: Workshop, follow: Follow, work: Path, place: Path) -> Judged:
+    metric = shop.target.metric
+    judged = _reported(shop, follow) if metric.self_reported else judge(shop, follow, work, place)
+    if judged.metric is not None and not is_number(judged.metric):
+        return replace(judged, finding=Finding(Outcome.DIVERGED, f"{metric.name} is {judged.metric}"), metric=None)
+    return judged
+
+
+def _reported(shop: Workshop, follow: Follow) -> Judged:
+    log = shop.logs(follow.job.trial) / f"train-{follow.job.repeat}.log"
+    try:
+        value = last_metric(log.read_text(errors="replace"), str(shop.target.metric.pattern))
+    except NoMetric as missing:
+        return Judged(Finding(Outcome.CRASH, str(missing)), None, 0.0)
+    return Judged(Finding(Outcome.OK, ""), value, 0.0)
+
+
+def _measurement(shop: Workshop, follow: Follow, evidence: Evidence, judged: Judged, code_sha256: str) -> Measurement:
+    seconds = dict(evidence.seconds)
+    if judged.seconds:
+        seconds[Phase.JUDGE] = judged.seconds
+    metric = shop.target.metric
+    return Measurement(
+        seed=follow.job.seed,
+        outcome=judged.finding.outcome,
+        reason=judged.finding.reason,
+        loss=None if judged.metric is None else metric.sign * judged.metric,
+        seconds={phase: round(value, 3) for phase, value in seconds.items()},
+        total_seconds=round(time.monotonic() - follow.began, 3),
+        peak_memory_bytes=evidence.peak_memory_bytes,
+        memory_limit_bytes=evidence.memory_limit_bytes,
+        numbers=judged.finding.numbers,
+        curve=follow.curve.thinned(),
+        code_sha256=code_sha256,
+        jail=evidence.jail,
+        promises=tuple(sorted(shop.jail.promises())),
+        self_reported=metric.self_reported,
+    )

@@ -1,0 +1,1 @@
+"""Windows on a run: they read its state and draw it."""

@@ -1,0 +1,198 @@
+"""Runs and trials as text for the reading commands: pure functions, drawn without a terminal in mind."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from agent.doctor import Check
+from agent.nouns import Measurement, Trial
+from agent.reading import Run
+from agent.space import Space
+from agent.state import State, seconds_by_use
+from agent.ui.words import change, count_outcomes, fate, metric_label, peak_memory, result_lines, shown, train_seconds
+from agent.units import show_duration, show_size
+
+
+def draw(table: Table) -> str:
+    """A table as plain text, as wide as it needs to be."""
+    out = io.StringIO()
+    Console(file=out, width=200, color_system=None).print(table)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+
+
+def runs_table(runs: Sequence[Run]) -> str:
+    """One line a run."""
+    table = _table("run", "trials", "kept", "metric", "baseline", "best", "used", "now")
+    for run in runs:
+        state = run.state
+        session = state.session
+        used = f"{show_duration(state.elapsed)} of {show_duration(session.budget_seconds)}" if session else "-"
+        _add(
+            table,
+            run.folder.name,
+            str(len(state.closed_trials)),
+            str(sum(t.kept for t in state.closed_trials)),
+            metric_label(state),
+            shown(state, state.baseline.loss if state.baseline else None),
+            shown(state, state.champion.loss if state.champion else None),
+            used,
+            standing(run),
+        )
+    return draw(table)
+
+
+def standing(run: Run) -> str:
+    """`running`, `ended: ...`, or that it was killed."""
+    if run.live:
+        return "running"
+    if run.state.ended is None:
+        return f"killed: `agent resume {run.folder.name}`"
+    return run.state.ended.reason
+
+
+def status_lines(run: Run) -> list[str]:
+    """Where one run stands."""
+    state = run.state
+    used = seconds_by_use(state)
+    budget = state.session.budget_seconds if state.session else 0.0
+    lines = [f"{run.folder}: {standing(run)}"]
+    lines += [line for line in result_lines(state) if not line.startswith("ended")]
+    parts = {"training": used.train, "judging": used.judge, "start-up": used.startup, "proposing": used.propose}
+    parts["overhead"] = used.overhead
+    words = ", ".join(f"{name} {show_duration(value)}" for name, value in parts.items())
+    lines.append(f"{show_duration(state.elapsed)} of {show_duration(budget)} used: {words}")
+    lines += [f"trial {trial.id} is open: {trial.proposal.title}" for trial in state.open_trials]
+    if state.session:
+        lines.append(f"sandbox {state.session.jail}: {', '.join(state.session.promises)}")
+    return [*lines, *(f"note: {note}" for note in state.notes)]
+
+
+def status_record(run: Run) -> dict[str, Any]:
+    """Where one run stands, for machines."""
+    state = run.state
+    sign = state.metric.sign
+    baseline, champion = state.baseline, state.champion
+    return {
+        "run": str(run.folder),
+        "standing": standing(run),
+        "live": run.live,
+        "metric": state.metric.name,
+        "self_reported": state.metric.self_reported,
+        "baseline": sign * baseline.loss if baseline and baseline.loss is not None else None,
+        "noise": state.noise,
+        "best": sign * champion.loss if champion and champion.loss is not None else None,
+        "best_trial": state.best,
+        "trials": count_outcomes(state),
+        "elapsed_seconds": state.elapsed,
+        "budget_seconds": state.session.budget_seconds if state.session else None,
+        "seconds": seconds_by_use(state).model_dump(),
+        "open_trials": [trial.id for trial in state.open_trials],
+    }
+
+
+def trials_table(state: State, trials: Sequence[Trial]) -> str:
+    """One line a trial."""
+    metric = metric_label(state)
+    table = _table("trial", "parent", "source", "", metric, "change", "train", "memory", "what", metric=metric)
+    for trial in trials:
+        seconds = train_seconds(trial)
+        _add(
+            table,
+            str(trial.id),
+            "-" if trial.parent is None else str(trial.parent),
+            trial.proposal.source,
+            fate(trial),
+            shown(state, trial.loss),
+            change(state, trial),
+            "-" if seconds is None else f"{seconds:.0f}s",
+            peak_memory(trial),
+            trial.proposal.title,
+        )
+    return draw(table)
+
+
+def trial_record(state: State, trial: Trial) -> dict[str, Any]:
+    """A trial for machines: its result in the user's terms, then everything as it is journalled."""
+    return {
+        "metric": state.metric.name,
+        "value": None if trial.loss is None else state.metric.sign * trial.loss,
+        "self_reported": state.metric.self_reported,
+        "outcome": trial.outcome,
+        **trial.model_dump(mode="json"),
+    }
+
+
+def trial_lines(run: Run, trial: Trial) -> list[str]:
+    """Everything about one trial."""
+    state = run.state
+    lines = [
+        f"trial {trial.id} of {run.folder}: {trial.proposal.title}",
+        f"  from      {trial.proposal.source}, on the code of trial {trial.parent}"
+        if trial.parent is not None
+        else f"  from      {trial.proposal.source}",
+        f"  verdict   {fate(trial)}" + (f": {trial.verdict.reason}" if trial.verdict else ""),
+        f"  {metric_label(state)}   {shown(state, trial.loss)} {change(state, trial)}",
+        *(_measurement_line(state, index, m) for index, m in enumerate(trial.measurements)),
+        f"  commit    {trial.commit or '-'}",
+        f"  logs      {run.folder / 'logs' / f'{trial.id:04d}'}",
+    ]
+    if trial.proposal.why:
+        lines.insert(1, f"  why       {trial.proposal.why}")
+    return [*lines, "", trial.diff.rstrip("\n")] if trial.diff else lines
+
+
+def _measurement_line(state: State, index: int, measurement: Measurement) -> str:
+    phases = ", ".join(f"{phase} {seconds:.1f}s" for phase, seconds in measurement.seconds.items())
+    memory = f"{show_size(measurement.peak_memory_bytes)} of {show_size(measurement.memory_limit_bytes)}"
+    result = shown(state, measurement.loss) if measurement.loss is not None else str(measurement.outcome)
+    numbers = "".join(f", {name} {value:,}" for name, value in measurement.numbers.items())
+    seen = f"seed {measurement.seed}; {phases}; memory {memory}{numbers}; sandbox {measurement.jail}"
+    return f"  training {index + 1}: {result}; {seen}"
+
+
+def _table(*names: str, metric: str = "") -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    right = {"trial", "parent", metric, "train", "memory", "change", "trials", "kept", "baseline", "best"}
+    for name in names:
+        table.add_column(Text(name), justify="right" if name in right else "left", no_wrap=True)
+    return table
+
+
+def _add(table: Table, *cells: str) -> None:
+    """A row of plain text: what scripts and models wrote is no markup."""
+    table.add_row(*map(Text, cells))
+
+
+def space_table(space: Space) -> str:
+    """The knobs of a space, and what is left alone with its reason."""
+    table = _table("constant", "value", "range", "how", "note")
+    for knob in space.knobs:
+        values = ", ".join(map(str, knob.choices)) if knob.choices else f"{knob.low:g} to {knob.high:g}"
+        scale = "log " if knob.log else "powers of two " if knob.pow2 else ""
+        how = f"{scale}{knob.kind}{', inferred' if knob.inferred else ''}"
+        _add(table, knob.name, str(knob.value), values, how, knob.note)
+    lines = [draw(table)] if space.knobs else ["no constant can be searched"]
+    if space.left_alone:
+        alone = _table("left alone", "why")
+        for constant in space.left_alone:
+            _add(alone, constant.name, constant.reason)
+        lines += ["", draw(alone)]
+    return "\n".join(lines)
+
+
+def space_record(space: Space) -> dict[str, Any]:
+    """A space for machines."""
+    return {"knobs": [asdict(knob) for knob in space.knobs], "left_alone": [asdict(c) for c in space.left_alone]}
+
+
+def checks_table(checks: Sequence[Check]) -> str:
+    """What the doctor found."""
+    table = _table("", "what", "found", "next step")
+    for check in checks:
+        _add(table, "ok" if check.fine else "!!", check.name, check.found, check.advice)
+    return draw(table)

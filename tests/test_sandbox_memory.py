@@ -1,0 +1,121 @@
+"""Memory of a whole tree: who is counted, shared pages, the watchdog."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from sandbox_kit import GIB, LEVELS, Runner, jail_of
+
+from sandbox.meter import MARKER, Meter, born, folder_bytes, proportional, resident
+from sandbox.spec import Limits, Outcome, Stopped
+
+GROW = "import time\na = []\nfor _ in range(40): a.append(bytearray(b'x' * 2**24)); time.sleep(0.02)\ntime.sleep(5)"
+
+
+@pytest.fixture(params=LEVELS)
+def runner(request, tmp_path):
+    return Runner(jail_of(request.param), tmp_path)
+
+
+def test_a_program_above_its_limit_is_ended_with_numbers(runner):
+    ran = runner(GROW, limits=Limits(2**28))
+    assert ran.evidence.stopped is Stopped.MEMORY and ran.finding.outcome is Outcome.OOM_HOST
+    assert 2**28 < ran.finding.numbers["in_use_bytes"] < 2**29 and ran.finding.numbers["limit_bytes"] == 2**28
+
+
+def test_children_count_together(runner):
+    code = "import os\n[os.fork() for _ in range(2)]\n" + GROW.replace("range(40)", "range(8)")
+    ran = runner(code, limits=Limits(2**28))  # 4 x 128 MiB
+    assert ran.evidence.stopped is Stopped.MEMORY and ran.left == []
+
+
+def test_pages_shared_by_forked_workers_count_once(runner):
+    code = "import os, time\na = bytearray(b'x' * 2**28)\n[os.fork() for _ in range(2)]\ntime.sleep(1.2)\nprint('ok')"
+    ran = runner(code, limits=Limits(2**29))  # 4 x 256 MiB resident, 256 MiB in truth
+    assert ran.finding.outcome is Outcome.OK
+    assert 2**28 < ran.evidence.peak_memory_bytes < 2**29
+
+
+def test_peak_and_samples_see_what_was_used(runner):
+    ran = runner("import time\na = bytearray(b'x' * 2**27)\ntime.sleep(1.1)")
+    assert 2**27 < ran.evidence.peak_memory_bytes < 2**28
+    assert 3 <= len(ran.samples) <= 7 and ran.samples[-1][2] > 2**27
+
+
+def test_one_allocation_beyond_all_bounds_fails_by_itself(runner):
+    ran = runner("a = bytearray(6 * 2**30)", limits=Limits(GIB))
+    assert ran.finding.outcome is Outcome.OOM_HOST and "MemoryError" in ran.finding.reason
+
+
+def test_torch_with_threads_and_loader_workers_runs_within_its_limits(runner):
+    code = """
+import torch
+class Data(torch.utils.data.Dataset):
+    def __init__(self): self.x = torch.randn(64, 1000)
+    def __len__(self): return 64
+    def __getitem__(self, k): return self.x[k]
+if __name__ == "__main__":
+    torch.set_num_threads(4)
+    model = torch.nn.Linear(1000, 1000)
+    for x in torch.utils.data.DataLoader(Data(), batch_size=8, num_workers=2):
+        model(x).square().mean().backward()
+    torch.save(model.state_dict(), "model.pt")
+    print("done", torch.get_num_threads())
+"""
+    ran = runner(code, seconds=60)
+    assert ran.lines == ["done 4"] and ran.finding.outcome is Outcome.OK
+
+
+@pytest.fixture
+def sleeper():
+    """A process that is no child of ours in name: only its environment says whose it is."""
+    line = [sys.executable, "-c", "print(1, flush=True); import time; time.sleep(60)"]
+    process = subprocess.Popen(line, env={MARKER: "token"}, start_new_session=True, stdout=subprocess.PIPE)
+    process.stdout.readline()
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_who_left_the_tree_is_found_by_its_marker_and_remembered(sleeper):
+    root = subprocess.Popen(["/bin/true"])
+    root.wait()
+    meter = Meter(root.pid, "token", GIB)
+    assert meter.sample().processes == 0
+    meter.scan()
+    assert meter.sample().processes == 1 and meter.survivors() == [sleeper.pid]
+    sleeper.kill()
+    sleeper.wait()
+    assert meter.sample().processes == 0 and meter.survivors() == []
+
+
+def test_who_carries_another_marker_is_left_alone(sleeper):
+    assert Meter(os.getpid(), "other", GIB).survivors() == [sleeper.pid]  # as our child, not by its marker
+    meter = Meter(sleeper.pid, "other", GIB)
+    assert meter.survivors() == []
+
+
+def test_a_zombie_is_not_alive():
+    process = subprocess.Popen(["/bin/true"])
+    time.sleep(0.2)
+    assert born(process.pid) is None and resident(process.pid) == 0 and proportional(process.pid) == 0
+    process.wait()
+
+
+def test_folder_bytes_follows_no_link_and_survives_a_missing_folder(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a").write_bytes(b"x" * 100000)
+    (tmp_path / "out").write_bytes(b"x" * 10**6)
+    (tmp_path / "in" / "link").symlink_to(tmp_path / "out")
+    (tmp_path / "in" / "loop").symlink_to(tmp_path / "in")
+    assert 100000 <= folder_bytes(tmp_path / "in", GIB) < 200000
+    assert folder_bytes(tmp_path / "nothing", GIB) == 0
+
+
+def test_many_empty_files_count(tmp_path):
+    for k in range(100):
+        (tmp_path / str(k)).touch()
+    assert folder_bytes(tmp_path, GIB) >= 100 * 4096
+    assert folder_bytes(tmp_path, 10 * 4096) < 100 * 4096 + 1
