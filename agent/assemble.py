@@ -71,9 +71,8 @@ def new_run(
     _make_folder(run_folder)
     voice.say(f"setting up {run_folder}")
     if snapshot.left_out:
-        voice.say(
-            f"not part of the run (names that runs use, or links that lead outside): {', '.join(snapshot.left_out)}"
-        )
+        names = ", ".join(snapshot.left_out)
+        voice.say(f"not part of the run (names that runs use, links that lead outside, odd names): {names}")
     with Store(run_folder) as store, beating(store.paths.heartbeat, clock.elapsed):
         data = prepare(target, snapshot.code, store.paths.folder / "work", config.budget, voice.say)
         root = store.ledger.commit(

@@ -27,7 +27,7 @@ class Snapshot:
     Attributes:
         code: relative path -> content of every file small enough to be code.
         large: relative paths of the others, which are shown to trials in place.
-        left_out: names that are not part of the run: links that lead outside, and names that runs use themselves.
+        left_out: what is not part of the run: links that lead outside, names that runs use themselves, or not UTF-8.
     """
 
     code: Code
@@ -61,16 +61,20 @@ def take_snapshot(folder: Path, target: Target) -> Snapshot:
 
 
 def _files(top: Path, left_out: list[str]) -> list[Path]:
-    """All files of the script below `top`. Names in `left_out` are none; links that lead outside join them."""
-    mine = (path for path in _walk(top) if path.relative_to(top).parts[0] not in left_out)
-    return [path for path in mine if _is_inside(top, path, left_out)]
+    """All files of the script below `top`. Names in `left_out` are none; what cannot be taken joins them."""
+    mine = [path for path in _walk(top) if path.relative_to(top).parts[0] not in left_out]
+    usable = [path for path in mine if path.resolve().is_relative_to(top.resolve()) and _is_text(path.name)]
+    left_out += [ascii(path.relative_to(top).as_posix()) for path in mine if path not in set(usable)]
+    return usable
 
 
-def _is_inside(top: Path, path: Path, left_out: list[str]) -> bool:
-    if path.resolve().is_relative_to(top.resolve()):
-        return True
-    left_out.append(path.relative_to(top).as_posix())
-    return False
+def _is_text(name: str) -> bool:
+    """Whether a file's name is UTF-8: git and the journal take no other."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _walk(folder: Path) -> list[Path]:

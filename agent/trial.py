@@ -15,7 +15,7 @@ from agent.metric import NoMetric, is_number, last_metric
 from agent.nouns import Measurement
 from agent.target import Target
 from agent.workdir import LaidOut, clear, lay_out, remove
-from agent.workshop import Follow, Workshop, launch, progress_pattern
+from agent.workshop import Follow, Workshop, compiled_progress, launch
 from sandbox.classify import classify
 from sandbox.spec import Evidence, Finding, Outcome, Phase
 
@@ -61,7 +61,7 @@ def _train(shop: Workshop, follow: Follow, work: Path, laid_out: LaidOut) -> Evi
     if shop.data is not None:
         env["AGENT_DATA"] = str(work / "data")
     mounts = (*shop.protecting(laid_out.mounts), *shop.mounts, *shop.masks(), *shop.data_mount("train"))
-    ready = progress_pattern(target) if len(spec.phases) > 1 else None
+    ready = compiled_progress(target) if len(spec.phases) > 1 else None
     spec = replace(spec, env=env, mounts=mounts, ready=ready, network=target.limits.network)
     return launch(spec, shop, follow, "train", follow.curve.feed)
 

@@ -151,6 +151,6 @@ def seed_of(run_seed: int, trial: int, repeat: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{run_seed}/{trial}/{repeat}".encode()).digest()[:4], "big") >> 1
 
 
-def progress_pattern(target: Target) -> re.Pattern[str] | None:
+def compiled_progress(target: Target) -> re.Pattern[str] | None:
     """The compiled progress pattern of a target that has one."""
     return re.compile(target.progress.pattern) if target.progress else None

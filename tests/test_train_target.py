@@ -1,7 +1,8 @@
 """Our own target: corpus, training script, answering stub and judge, run as programs, on real data.
 
-Every program runs with one thread (pytest already runs one worker a core) and on a small token budget.
-Not covered: a GPU.
+Every program runs with one thread (pytest already runs one worker a core) and on a small token budget. Most are
+forked from a Python that has torch loaded, which a new one takes longer to do than most of them run; what could be
+different in a Python of its own is run in one. Not covered: a GPU.
 """
 
 import ast
@@ -23,36 +24,77 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sandbox_kit import jail_of
+
+from sandbox.spec import Limits, Mount, Phase, Spec, Watch
+from sandbox.supervise import run
 
 TARGET = Path(__file__).parents[1] / "train_target"
 sys.path.insert(0, str(TARGET))
 
 import documents  # noqa: E402
 import judge  # noqa: E402
+import masks  # noqa: E402
 import prepare  # noqa: E402
 import public_corpora  # noqa: E402
 import validation  # noqa: E402
 
 SOURCE = (TARGET / "train.py").read_text()
-UNIGRAM = 4.78
-
+WARM = """
+import json, os, runpy, sys
+import numpy, torch
+for line in sys.stdin:
+    job = json.loads(line)
+    if child := os.fork():
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        continue
+    for number in (1, 2):
+        os.dup2(os.open(job["output"][number - 1], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    os.chdir(job["cwd"])
+    os.environ.clear()
+    os.environ.update(job["env"])
+    sys.argv, sys.path[0] = job["argv"], os.path.dirname(job["argv"][0])
+    runpy.run_path(sys.argv[0], run_name="__main__")
+    break
+"""
 
 Done = subprocess.CompletedProcess[str]
 
 
-def program(name: str, *arguments: object, cwd: Path, **environment: object) -> Done:
-    """Run one of the target's programs by itself, on one thread, with an environment of its own."""
+def start(name: str, arguments: tuple[object, ...], environment: dict[str, object]) -> tuple[list[str], dict[str, str]]:
+    """Return the command line without Python, and the environment, of one of the target's programs."""
     inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     given = {name: str(value) for name, value in environment.items()}
-    script = Path(name) if Path(name).is_absolute() else TARGET / name
-    return subprocess.run(
-        [sys.executable, "-B", script, *map(str, arguments)],
-        cwd=cwd,
-        env={**inherited, "OMP_NUM_THREADS": "1", "no_proxy": "*", **given},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    script = name if Path(name).is_absolute() else str(TARGET / name)
+    return [script, *map(str, arguments)], {**inherited, "OMP_NUM_THREADS": "1", "no_proxy": "*", **given}
+
+
+def fresh(name: str, *arguments: object, cwd: Path, **environment: object) -> Done:
+    """Run one of the target's programs in a Python of its own, on one thread, with an environment of its own."""
+    argv, env = start(name, arguments, environment)
+    line = [sys.executable, "-B", *argv]
+    return subprocess.run(line, cwd=cwd, env=env, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm(tmp_path_factory) -> Iterator[None]:
+    """A Python that has torch loaded, from which programs are forked."""
+    line = [sys.executable, "-B", "-c", WARM]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env) as python:
+        program.python, program.output = python, tmp_path_factory.mktemp("output")
+        yield
+
+
+def program(name: str, *arguments: object, cwd: Path, **environment: object) -> Done:
+    """Run one of the target's programs in a fork of the Python that has torch loaded."""
+    argv, env = start(name, arguments, environment)
+    output = [str(program.output / "stdout"), str(program.output / "stderr")]
+    job = {"argv": argv, "cwd": str(cwd), "env": env, "output": output}
+    program.python.stdin.write(json.dumps(job) + "\n")
+    program.python.stdin.flush()
+    code = int(program.python.stdout.readline())
+    return subprocess.CompletedProcess(argv, code, *(Path(path).read_text() for path in output))
 
 
 def train(folder: Path, corpus: prepare.Corpus, seed: int = 0, source: str = SOURCE, **budget: object):
@@ -87,34 +129,39 @@ def with_knobs(**knobs: object) -> str:
     return source
 
 
+TINY = with_knobs(DEPTH=1, WIDTH=32, HEAD_DIM=32, HEAD_LR=0.03)
+
+
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory) -> prepare.Corpus:
     """The default corpus, prepared once a worker in a cache of its own."""
     cache = tmp_path_factory.mktemp("cache")
-    done = program("prepare.py", cwd=cache, XDG_CACHE_HOME=cache)
+    done = fresh("prepare.py", cwd=cache, XDG_CACHE_HOME=cache)
     assert done.returncode == 0, done.stderr
     last = json.loads(done.stdout.splitlines()[-1])
     root = Path(last["train"]).parent
-    return prepare.Corpus(root, last["sha256"], json.loads((root / "meta.json").read_text()))
+    return prepare.Corpus(root, last["sha256"], json.loads((root / "meta.json").read_text()), last["masks"])
 
 
 @pytest.fixture(scope="session")
 def trained(corpus, tmp_path_factory) -> Path:
     """A folder in which the default script has trained on 40,000 tokens."""
     folder = tmp_path_factory.mktemp("trained") / "work"
-    done = train(folder, corpus, AGENT_TRAIN_TOKENS=40_000)
+    folder.mkdir()
+    shutil.copy(TARGET / "train.py", folder)
+    done = fresh(str(folder / "train.py"), cwd=folder, AGENT_DATA=corpus.train, AGENT_TRAIN_TOKENS=40_000)
     assert done.returncode == 0, done.stderr
     (folder / "stdout").write_text(done.stdout)
     return folder
 
 
 @pytest.fixture(scope="session")
-def answered(corpus, trained, tmp_path_factory) -> Path:
-    """The logits of the trained model."""
-    folder = tmp_path_factory.mktemp("answered") / "work"
-    done = answer(folder, corpus, trained / "out" / "model.pt")
+def tiny(corpus, tmp_path_factory) -> Path:
+    """A folder in which a far smaller model has trained."""
+    folder = tmp_path_factory.mktemp("tiny") / "work"
+    done = train(folder, corpus, source=TINY, AGENT_TRAIN_TOKENS=60_000)
     assert done.returncode == 0, done.stderr
-    return folder / "out" / "logits.npy"
+    return folder
 
 
 # --- the corpus ---
@@ -141,13 +188,19 @@ def test_training_and_answering_see_only_their_own(corpus):
     assert set(json.loads((corpus.train / "meta.json").read_text())) == {"tokenizer", "vocab_size", "tokens"}
 
 
-def test_no_validation_document_is_in_the_training_text(corpus):
+@pytest.fixture(scope="session")
+def held() -> dict[str, bytes]:
+    """The validation documents of the default corpus."""
+    library = documents.library_documents()
+    return {name: text for name, text in library if prepare.is_validation(name) and masks.can_hide(name, text)}
+
+
+def test_no_validation_document_is_in_the_training_text(corpus, held):
     training = (corpus.train / "train.bin").read_bytes()
-    library = dict(documents.library_documents())
-    validation = {name: text for name, text in library.items() if prepare.is_validation(name)}
-    assert len(validation) > 20
-    assert not [name for name, text in validation.items() if len(text) > 200 and text in training]
-    assert len(training) == sum(len(text) + 1 for name, text in library.items() if name not in validation)
+    assert len(held) > 15
+    assert not [name for name, text in held.items() if len(text) > 200 and text in training]
+    library = documents.library_documents()
+    assert len(training) == sum(len(text) + 1 for name, text in library if name not in held)
 
 
 def test_rows_of_questions_are_new_text(corpus):
@@ -162,9 +215,11 @@ def test_questions_and_answers_belong_together(corpus):
     probes = np.load(corpus.answers / "probes.npy")
     assert targets.shape == (validation.EVAL_ROWS, prepare.EVAL_CONTEXT)
     assert np.array_equal(inputs[: len(targets), 1:], targets[:, :-1])
+    final = prepare.EVAL_CONTEXT - 1
     for row, (origin, last) in zip(inputs[len(targets) :], probes, strict=True):
         assert np.array_equal(row[: last + 1], inputs[origin, : last + 1])
-        assert last == prepare.EVAL_CONTEXT - 1 or not np.array_equal(row, inputs[origin])
+        assert last == final or row[last + 1] != inputs[origin, last + 1]
+    assert sorted(probes[:, 1]) == [*range(final), *[final] * validation.REPEATED_ROWS]
 
 
 def test_a_copy_of_a_training_file_is_not_validated_on(tmp_path, monkeypatch):
@@ -178,14 +233,132 @@ def test_a_copy_of_a_training_file_is_not_validated_on(tmp_path, monkeypatch):
     assert not [row for row in rows[: -validation.PROBE_ROWS] if row[:100].tobytes() in training]
 
 
-def test_a_damaged_cache_is_an_error(tmp_path):
-    folder = tmp_path / "data"
-    write_text(folder)
-    first = program("prepare.py", "--data", folder, cwd=tmp_path, XDG_CACHE_HOME=tmp_path / "cache")
-    binary = Path(json.loads(first.stdout.splitlines()[-1])["train"]) / "train.bin"
-    binary.write_bytes(b"x" + binary.read_bytes()[1:])
-    again = program("prepare.py", "--data", folder, cwd=tmp_path, XDG_CACHE_HOME=tmp_path / "cache")
-    assert one_sentence(again, code=1).endswith("and prepare again")
+PREPARED = ["train/train.bin", "questions/inputs.npy", *(f"answers/{name}.npy" for name in ("targets", "probes"))]
+
+
+@pytest.mark.parametrize("name", [*PREPARED, "answers/meta.json", "train/new"])
+def test_changed_files_are_an_error_and_never_pass_under_the_same_hash(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    texts = [(f"{i}", english(4000, seed=i)) for i in range(200)]
+    made = prepare.prepare(lambda: texts)
+    path = made.root / name
+    path.write_bytes(path.read_bytes()[:-1] + b"x" if path.exists() else b"x")
+    with pytest.raises(documents.CorpusError, match=rf"{name} has changed: remove .* and prepare again"):
+        prepare.prepare(lambda: texts)
+    meta = json.loads((made.root / "meta.json").read_text())
+    meta["sha256"] = prepare.prepared_files(made.root)
+    (made.root / "meta.json").write_text(json.dumps(meta))
+    assert prepare.prepare(lambda: texts).sha256 != made.sha256
+
+
+def test_a_damaged_cache_is_one_sentence(tmp_path):
+    write_text(tmp_path / "data")
+    where = {"cwd": tmp_path, "XDG_CACHE_HOME": tmp_path / "cache"}
+    first = program("prepare.py", "--data", "data", **where)
+    said = json.loads(first.stdout.splitlines()[-1])
+    assert "masks" not in said
+    (Path(said["train"]) / "train.bin").unlink()
+    assert one_sentence(program("prepare.py", "--data", "data", **where), code=1).endswith("and prepare again")
+
+
+# --- hiding the validation text in a jail that has to show the standard library ---
+
+
+def test_damaged_masks_are_an_error(tmp_path):
+    def damaged() -> bool:
+        with pytest.raises(documents.CorpusError, match="prepare again"):
+            masks.make_masks(tmp_path, {"uu.py"})
+        return True
+
+    shown = masks.make_masks(tmp_path, {"uu.py"})
+    stand_in, original = Path(shown[str(masks.library())]) / "uu.py", masks.library() / "uu.py"
+    text = stand_in.read_text()
+    for path, content in ((stand_in, original.read_text()), (stand_in.with_name("new.py"), "")):
+        path.write_text(content)
+        assert damaged()
+        path.unlink()
+    assert damaged()
+    stand_in.write_text(text)
+    assert masks.make_masks(tmp_path, {"uu.py"}) == shown
+    (stand_in.parents[1] / "sha256.json").unlink()
+    assert damaged()
+
+
+def test_text_that_no_mask_can_hide_is_not_validated_on(held):
+    texts = dict(documents.library_documents())
+    for name in (
+        "codecs.py",
+        "pickletools.py",
+        "distutils/dep_util.py",
+        "chunk.py",
+    ):  # frozen, long strings, copied elsewhere
+        assert name not in texts or not masks.can_hide(name, texts[name])
+        assert name not in held
+
+
+SAME = """
+import importlib, json
+def looks(name):
+    try:
+        module = importlib.import_module(name)
+    except ImportError as error:
+        return str(error)
+    return [module.__name__, module.__file__, module.__package__, sorted(vars(module))]
+names = json.load(open("names.json"))
+json.dump({name: looks(name) for name in names}, open("same.json", "w"))
+"""
+SEARCH = """
+import json, sys
+from pathlib import Path
+known, found, files = set(json.load(open("known.json"))), set(), 0
+for root in sys.argv[1:]:
+    for path in Path(root).rglob("*"):
+        if path.is_file():
+            files += 1
+            text = path.read_bytes().decode("latin-1")
+            found |= known & {text[i : i + 100] for i in range(0, len(text), 100)}
+json.dump([files, sorted(found)], open("found.json", "w"))
+"""
+
+
+def jailed(folder: Path, corpus: prepare.Corpus, source: str, *arguments: str) -> None:
+    """Run a program in the real jail, masked as a trial is, with the training data."""
+    (folder / "program.py").write_text(source)
+    mounts = (Mount(corpus.train, "data"), *(Mount(Path(shown), path) for path, shown in corpus.masks.items()))
+    env = {"OMP_NUM_THREADS": "1", "AGENT_DATA": str(folder / "data"), "AGENT_TRAIN_TOKENS": "2000"}
+    argv = ("python", "program.py", *arguments)
+    spec = Spec(argv, folder, env, ((Phase.TRAIN, 100.0),), Limits(4 << 30), mounts)
+    evidence = run(spec, jail_of("namespace"), Watch(folder / "log"))
+    assert evidence.wait_status == 0, evidence.tail
+
+
+@pytest.mark.jail
+def test_masked_modules_are_the_same_modules(corpus, held, tmp_path):
+    modules = [name.removesuffix(".py").replace("/", ".").removesuffix(".__init__") for name in held]
+    (tmp_path / "names.json").write_text(json.dumps(modules))
+    jailed(tmp_path, corpus, SAME)
+    inside = json.loads((tmp_path / "same.json").read_text())
+    fresh(str(tmp_path / "program.py"), cwd=tmp_path)
+    assert inside == json.loads((tmp_path / "same.json").read_text())
+
+
+@pytest.mark.jail
+def test_training_works_with_masks(corpus, tmp_path):
+    jailed(tmp_path, corpus, TINY)
+    assert (tmp_path / "out" / "model.pt").exists()
+
+
+@pytest.mark.jail
+def test_validation_text_is_nowhere_in_the_libraries_that_the_jail_shows(corpus, held, tmp_path):
+    texts = [text.decode("latin-1") for text in held.values()]
+    known = {text[i : i + 100] for text in texts for i in range(len(text) - 99)}
+    (tmp_path / "known.json").write_text(json.dumps(list(known)))
+    roots = [path for path in corpus.masks if not path.endswith("-packages")]
+    jailed(tmp_path, corpus, SEARCH, *roots)
+    files, found = json.loads((tmp_path / "found.json").read_text())
+    training = (corpus.train / "train.bin").read_bytes()
+    assert files > 1000
+    assert not [text for text in found if text.encode("latin-1") not in training]
 
 
 # --- the user's own data ---
@@ -305,7 +478,7 @@ def test_parquet_without_pyarrow_says_what_to_install(tmp_path):
     write_parquet(tmp_path / "data", documents=2)
     (tmp_path / "hidden" / "pyarrow").mkdir(parents=True)
     (tmp_path / "hidden" / "pyarrow" / "__init__.py").write_text("raise ImportError")
-    done = program("prepare.py", "--data", "data", cwd=tmp_path, PYTHONPATH="hidden", XDG_CACHE_HOME="cache")
+    done = fresh("prepare.py", "--data", "data", cwd=tmp_path, PYTHONPATH="hidden", XDG_CACHE_HOME="cache")
     assert "pip install 'autoresearch-agent[data]'" in one_sentence(done, code=2)
 
 
@@ -414,7 +587,7 @@ for T in (1, 7, 300):
 assert os.listdir() == ["check.py"]
 """
     (tmp_path / "check.py").write_text(code)
-    done = program(str(tmp_path / "check.py"), TARGET, cwd=tmp_path)
+    done = fresh(str(tmp_path / "check.py"), TARGET, cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -426,7 +599,7 @@ def test_training_leaves_weights_and_nothing_else(trained):
     assert all(tensor.isfinite().all() for tensor in state.values())
 
 
-def test_progress_lines_are_what_target_toml_promises(trained):
+def test_progress_lines_are_what_target_toml_promises(corpus, trained):
     pattern = re.compile(tomllib.loads((TARGET / "target.toml").read_text())["progress"]["pattern"])
     lines = (trained / "stdout").read_text().partition("---")[0].splitlines()
     found = [pattern.match(line) for line in lines]
@@ -434,12 +607,12 @@ def test_progress_lines_are_what_target_toml_promises(trained):
     assert (found[0]["step"], found[0]["progress"]) == ("00000", "0.0")
     assert found[-1]["progress"] == "100.0"
     assert float(found[0]["loss"]) == pytest.approx(math.log(256), abs=1e-3)
-    assert float(found[-1]["loss"]) < UNIGRAM * math.log(2)
+    assert float(found[-1]["loss"]) < corpus.meta["bits_per_byte"]["unigram"] * math.log(2)
 
 
-def test_same_seed_same_weights(corpus, trained, tmp_path):
+def test_same_seed_same_weights(corpus, tmp_path):
     def weights(name: str, seed: int) -> dict[str, torch.Tensor]:
-        done = train(tmp_path / name, corpus, seed=seed, AGENT_TRAIN_TOKENS=5_000)
+        done = train(tmp_path / name, corpus, seed=seed, source=TINY, AGENT_TRAIN_TOKENS=5_000)
         assert done.returncode == 0, done.stderr
         return torch.load(tmp_path / name / "out" / "model.pt", weights_only=True)
 
@@ -487,12 +660,13 @@ def test_corners_of_the_space_train(corner, corpus, tmp_path):
 # --- answering ---
 
 
-def test_the_judged_number_is_the_plain_one(corpus, trained, answered):
-    code = compile(SOURCE, "train.py", "exec")
+def test_the_judged_number_is_the_plain_one(corpus, tiny, tmp_path):
+    done = answer(tmp_path / "jail", corpus, tiny / "out" / "model.pt", source=TINY)
+    assert done.returncode == 0, done.stderr
     script: dict[str, object] = {"__name__": "train"}
-    exec(code, script)
+    exec(compile(TINY, "train.py", "exec"), script)
     model = script["build_model"]()
-    model.load_state_dict(torch.load(trained / "out" / "model.pt", weights_only=True))
+    model.load_state_dict(torch.load(tiny / "out" / "model.pt", weights_only=True))
     targets = torch.from_numpy(np.load(corpus.answers / "targets.npy").astype(np.int64))
     inputs = torch.from_numpy(np.load(corpus.questions / "inputs.npy").astype(np.int64))[: len(targets)]
     nats = 0.0
@@ -500,18 +674,20 @@ def test_the_judged_number_is_the_plain_one(corpus, trained, answered):
         for x, y in zip(inputs.split(32), targets.split(32), strict=True):
             logits = model(x).double()
             nats += torch.nn.functional.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="sum").item()
-    found = verdict(answered, corpus.answers)
+    found = verdict(tmp_path / "jail" / "out" / "logits.npy", corpus.answers)
     assert found["bytes"] == targets.numel()
     assert found["val_bpb"] == pytest.approx(nats / math.log(2) / targets.numel(), abs=1e-5)
-    assert found["val_bpb"] < UNIGRAM
+    assert found["val_bpb"] < corpus.meta["bits_per_byte"]["unigram"]
 
 
-def small(corpus: prepare.Corpus, folder: Path) -> prepare.Corpus:
-    """Return the same corpus with a small evaluation set."""
+@pytest.fixture(scope="session")
+def few(corpus, tmp_path_factory) -> prepare.Corpus:
+    """The same corpus with a small evaluation set."""
+    folder = tmp_path_factory.mktemp("few")
     tokens = np.load(corpus.questions / "inputs.npy")[:70].reshape(-1)
-    inputs, targets, probes = prepare.evaluation_set(tokens)
+    inputs, targets, probes = validation.evaluation_set(tokens)
     for part in ("questions", "answers"):
-        (folder / part).mkdir(parents=True)
+        (folder / part).mkdir()
     np.save(folder / "questions" / "inputs.npy", inputs)
     np.save(folder / "answers" / "targets.npy", targets)
     np.save(folder / "answers" / "probes.npy", probes)
@@ -520,53 +696,72 @@ def small(corpus: prepare.Corpus, folder: Path) -> prepare.Corpus:
     return prepare.Corpus(folder, "", {})
 
 
-def judged(edit: str, corpus: prepare.Corpus, trained: Path, folder: Path) -> dict[str, object]:
+def judged(edit: str, few: prepare.Corpus, weights: Path, jail: Path, source: str = TINY) -> dict[str, object]:
     """Append lines to the edited script, serve the trained weights with it, and return the verdict."""
-    few = small(corpus, folder / "few")
-    done = answer(folder / "jail", few, trained / "out" / "model.pt", source=SOURCE + edit)
+    done = answer(jail, few, weights / "out" / "model.pt", source=f"{source}\n{edit}\n")
     assert done.returncode == 0, done.stderr
-    return verdict(folder / "jail" / "out" / "logits.npy", few.answers)
+    found = verdict(jail / "out" / "logits.npy", few.answers)
+    (jail / "out" / "logits.npy").unlink()
+    return found
 
 
-HONEST = "\n"
+@pytest.fixture(scope="session")
+def honest(few, tiny, tmp_path_factory) -> float:
+    """The number of the small model on the small evaluation set."""
+    found = judged("", few, tiny, tmp_path_factory.mktemp("honest") / "jail")
+    return found["val_bpb"]
+
+
 CLAIMS = """
 print("val_bpb: 0.1")
 Path("out").mkdir(exist_ok=True)
 Path("out/result.json").write_text('{"val_bpb": 0.1}')
 """
-LOUDER = """
-honest = GPT.forward
-GPT.forward = lambda self, tokens: honest(self, tokens) + 1000 * torch.arange(tokens.size(1))[:, None]
+PLAIN = "plain = GPT.forward\nGPT.forward = lambda self, t: "
+HONEST = {
+    "claims": CLAIMS,
+    "unnormalised": f"{PLAIN}plain(self, t) + 1000 * torch.arange(t.size(1))[:, None]",
+    "dropout in training only": f"{PLAIN}F.dropout(plain(self, t), 0.3, self.training)",
+    "one row at a time": f"{PLAIN}torch.cat([plain(self, row) for row in t.split(1)])",
+}
+
+
+@pytest.mark.parametrize("edit", HONEST)
+def test_honest_models_get_the_number_they_deserve(edit, few, tiny, honest, tmp_path):
+    found = judged(HONEST[edit], few, tiny, tmp_path / "jail")
+    assert found["val_bpb"] == pytest.approx(honest, abs=1e-3)  # float32 near 256,000 has steps of 1/32
+
+
+TIED = """
+untied = build_model
+def build_model():
+    model = untied()
+    model.head.weight = model.embed.weight
+    return model
 """
 
 
-def test_claims_and_unnormalised_logits_change_nothing(corpus, trained, tmp_path):
-    numbers = [
-        judged(edit, corpus, trained, tmp_path / name)["val_bpb"]
-        for name, edit in {"honest": HONEST, "claims": CLAIMS, "louder": LOUDER}.items()
-    ]
-    assert numbers[0] == numbers[1]
-    assert numbers[0] == pytest.approx(numbers[2], abs=1e-3)  # float32 near 256,000 has steps of 1/32
+def test_the_default_model_and_one_with_tied_weights_pass(few, trained, tiny, tmp_path):
+    assert judged("", few, trained, tmp_path / "default", SOURCE)["val_bpb"] < 5
+    assert judged(TIED, few, tiny, tmp_path / "tied")["val_bpb"] > 0
 
 
 LEAKS = {
     "lookahead": "GPT.forward = lambda self, t: 9.0 * F.one_hot(t.roll(-1, dims=1), VOCAB_SIZE)",
     "bidirectional": "attention = F.scaled_dot_product_attention\n"
     "F.scaled_dot_product_attention = lambda q, k, v, is_causal: attention(q, k, v)",
-    "sequence norm": "honest = GPT.forward\n"
-    "GPT.forward = lambda self, t: (lambda x: x - x.mean(dim=1, keepdim=True))(honest(self, t))",
+    "sequence norm": f"{PLAIN}(lambda x: x - x.mean(dim=1, keepdim=True))(plain(self, t))",
 }
 
 
 @pytest.mark.parametrize("leak", LEAKS)
-def test_looking_ahead_is_rejected(leak, corpus, trained, tmp_path):
-    found = judged(f"\n{LEAKS[leak]}\n", corpus, trained, tmp_path)
-    assert "depends on later tokens" in found["rejected"]
+def test_looking_ahead_is_rejected(leak, few, tiny, tmp_path):
+    assert "depends on later tokens" in judged(LEAKS[leak], few, tiny, tmp_path / "jail")["rejected"]
 
 
-def test_a_model_that_disagrees_with_itself_is_rejected(corpus, trained, tmp_path):
-    dice = "\nhonest = GPT.forward\nGPT.forward = lambda self, t: F.dropout(honest(self, t), 0.3)\n"
-    assert "asked again" in judged(dice, corpus, trained, tmp_path)["rejected"]
+def test_a_model_that_disagrees_with_itself_is_rejected(few, tiny, tmp_path):
+    dice = f"{PLAIN}F.dropout(plain(self, t), 0.3)"
+    assert "asked again" in judged(dice, few, tiny, tmp_path / "jail")["rejected"]
 
 
 class Payload:
@@ -588,46 +783,87 @@ def test_a_checkpoint_that_holds_code_is_refused(corpus, tmp_path):
         assert not list(tmp_path.rglob("pwned"))
 
 
-def test_modules_in_the_folder_do_not_stand_in_for_real_ones(corpus, trained, tmp_path):
+def test_modules_in_the_folder_do_not_stand_in_for_real_ones(few, tiny, tmp_path):
     jail = tmp_path / "jail"
     jail.mkdir()
     for name in ("numpy", "torch", "pickle", "pathlib"):
         (jail / f"{name}.py").write_text("raise SystemExit('impostor')")
-    for name in ("answer.py", "train.py"):
-        shutil.copy(TARGET / name, jail)
-    shutil.copy(trained / "out" / "model.pt", jail)
-    few = small(corpus, tmp_path / "few")
-    done = program(str(jail / "answer.py"), cwd=jail, AGENT_QUESTIONS=few.questions)
+    shutil.copy(TARGET / "answer.py", jail)
+    (jail / "train.py").write_text(TINY)
+    shutil.copy(tiny / "out" / "model.pt", jail)
+    done = fresh(str(jail / "answer.py"), cwd=jail, AGENT_QUESTIONS=few.questions)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_out_of_memory_halves_the_batch_and_goes_on(corpus, trained, tmp_path):
+def test_out_of_memory_halves_the_batch_and_goes_on(few, tiny, honest, tmp_path):
     greedy = """
-honest = GPT.forward
+plain = GPT.forward
 def forward(self, tokens):
     if len(tokens) > 20:
         raise torch.OutOfMemoryError("CUDA out of memory")
-    return honest(self, tokens)
+    return plain(self, tokens)
 GPT.forward = forward
 """
-    found = judged(greedy, corpus, trained, tmp_path / "greedy")["val_bpb"]
-    assert found == pytest.approx(judged(HONEST, corpus, trained, tmp_path / "honest")["val_bpb"], abs=1e-5)
+    assert judged(greedy, few, tiny, tmp_path / "jail")["val_bpb"] == pytest.approx(honest, abs=1e-5)
 
 
 # --- the judge ---
 
 
-@pytest.fixture
-def few(corpus, tmp_path) -> prepare.Corpus:
-    """A corpus with few questions."""
-    return small(corpus, tmp_path / "few")
-
-
 def guesses(few: prepare.Corpus) -> np.ndarray:
     """Return logits that an honest model of single tokens could give."""
     inputs = np.load(few.questions / "inputs.npy")
-    table = np.random.default_rng(0).normal(size=(256, 256)).astype(np.float32)
-    return table[inputs]
+    return 2 * np.random.default_rng(0).normal(size=(256, 256)).astype(np.float32)[inputs]
+
+
+def hint(few: prepare.Corpus, share: np.ndarray) -> np.ndarray:
+    """Return such logits, with the next token of the row preferred where `share` [rows, T - 1] says so."""
+    inputs, logits = np.load(few.questions / "inputs.npy"), guesses(few)
+    row, position = np.nonzero(np.broadcast_to(share, inputs[:, 1:].shape))
+    logits[row, position, inputs[row, position + 1]] += 6
+    return logits
+
+
+POSITIONS = np.arange(validation.EVAL_CONTEXT - 1)
+HINTS = {
+    "early": POSITIONS < 63,
+    "late": POSITIONS > 223,
+    "every 20th": POSITIONS % 20 == 7,
+    "one": POSITIONS == 131,
+    "last": POSITIONS[-1] == POSITIONS,
+}
+
+
+@pytest.mark.parametrize("where", HINTS)
+def test_looking_ahead_at_few_positions_is_rejected(where, few, tmp_path):
+    np.save(tmp_path / "logits.npy", hint(few, HINTS[where]))
+    with pytest.raises(judge.Rejected, match="depends on later tokens"):
+        judge.judge(tmp_path / "logits.npy", judge.read_answers(few.answers))
+
+
+@pytest.mark.parametrize("byte", [b"(", b"_", b"s"])
+def test_looking_ahead_after_some_tokens_is_rejected(byte, few, tmp_path):
+    here = np.load(few.questions / "inputs.npy")[:, :-1] == byte[0]
+    assert 0.005 < here.mean() < 0.06
+    np.save(tmp_path / "logits.npy", hint(few, here))
+    with pytest.raises(judge.Rejected, match="depends on later tokens"):
+        judge.judge(tmp_path / "logits.npy", judge.read_answers(few.answers))
+
+
+def test_noise_does_not_hide_looking_ahead(few, tmp_path):
+    logits = hint(few, POSITIONS % 20 == 7)
+    logits += np.random.default_rng(1).normal(size=logits.shape).astype(np.float32) * 0.02
+    np.save(tmp_path / "logits.npy", logits)
+    with pytest.raises(judge.Rejected, match="depends on later tokens"):
+        judge.judge(tmp_path / "logits.npy", judge.read_answers(few.answers))
+
+
+@pytest.mark.parametrize("noise", [1e-4, 0.01])
+def test_a_model_with_rounding_errors_passes(noise, few, tmp_path):
+    logits = guesses(few)
+    logits += np.random.default_rng(1).normal(size=logits.shape).astype(np.float32) * noise
+    np.save(tmp_path / "logits.npy", logits)
+    assert judge.judge(tmp_path / "logits.npy", judge.read_answers(few.answers))["val_bpb"] > 0
 
 
 def plant(value: float) -> object:

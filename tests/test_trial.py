@@ -15,7 +15,7 @@ from agent.nouns import Measurement
 from agent.target import Target
 from agent.trial import measure
 from agent.workdir import lay_out, remove, take
-from agent.workshop import Cut, Data, Follow, Job, Workshop, progress_pattern, seed_of
+from agent.workshop import Cut, Data, Follow, Job, Workshop, compiled_progress, seed_of
 from sandbox.jail import Jail, pick
 from sandbox.spec import JailUnavailable, Outcome, Phase
 from sandbox.unconfined import Unconfined
@@ -112,7 +112,7 @@ def done(
 ) -> Measurement:
     code = code_of(train, judge)
     job = Job(4, 0, code, seed_of(0, 4, 0), startup_seconds)
-    curve = Curve(progress_pattern(shop.target))
+    curve = Curve(compiled_progress(shop.target))
     return measure(shop, Follow(job, curve, **({"cancel": threading.Event()} | follow)))  # type: ignore[arg-type]
 
 

@@ -7,7 +7,7 @@ from agent.curve import Curve
 from agent.executors.base import Done
 from agent.nouns import Measurement
 from agent.trial import measure
-from agent.workshop import Cut, Follow, Job, Workshop, progress_pattern
+from agent.workshop import Cut, Follow, Job, Workshop, compiled_progress
 
 
 class LocalExecutor:
@@ -30,7 +30,7 @@ class LocalExecutor:
 
     def submit(self, job: Job, deadline: float) -> None:
         """Start a job in a free slot."""
-        follow = Follow(job, Curve(progress_pattern(self._shop.target)), self._cancel, deadline)
+        follow = Follow(job, Curve(compiled_progress(self._shop.target)), self._cancel, deadline)
         self._jobs[self._threads.submit(_measure_or_cut, self._shop, follow)] = follow
 
     def next_measurement(self, timeout: float) -> Done | None:

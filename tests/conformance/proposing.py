@@ -63,7 +63,7 @@ def step(proposer: Proposer, state: State, evaluate: Evaluate) -> State:
     best = state.champion
     assert best is not None and best.loss is not None
     keep = loss is not None and loss < best.loss
-    trial = closed(opened(len(state.trials), proposal), loss, Decision.KEEP if keep else Decision.DISCARD)
+    trial = closed(opened(len(state.trials), proposal, state.best), loss, Decision.KEEP if keep else Decision.DISCARD)
     proposer.tell(trial)
     return State(trials=(*state.trials, trial), best=trial.id if keep else state.best)
 
