@@ -4,8 +4,8 @@ Reference: Hooke and Jeeves, "Direct Search Solution of Numerical and Statistica
 through the constants by kind, as an engineer with a fixed time would: first sizes, downwards (what is smaller makes
 more steps), then learning rates, upwards, then the rest; then all in the other direction. Within a kind the order
 follows from the seed. A move that is kept is made again from where it led. Moves that looked better, though not by
-enough to be kept, are tried together once their gains add up to enough. When all moves of one step were tried, steps
-of half that length follow.
+enough to be kept, are tried together, the best first, once their gains add up to enough. When all moves of one step
+were tried, steps of half that length follow.
 
 With few trials it beats methods that move all constants at once: a single change has to be good by itself only. With
 hundreds of trials it stalls where constants have to be changed together; `cma` goes on there.
@@ -108,12 +108,22 @@ class PatternSearch:
         """What to try from `base`, most wanted first."""
         if self._again is not None:
             yield from self._moved_by(base, self._again, _STEP)
-        if len(self._promising) > 1 and sum(gain for _, gain in self._promising.values()) > self._margin:
-            yield {**base, **{name: value for name, (value, _) in self._promising.items()}}
+        if together := self._together():
+            yield {**base, **together}
         for step in _STEPS:
             for move in self._order():
                 yield from self._moved_by(base, move, step)
         yield from (self._space.sample(draw) for _ in range(_DRAWS))
+
+    def _together(self) -> Configuration:
+        """The fewest promising values whose gains add up to more than the margin, two at least; empty if none do."""
+        chosen: Configuration = {}
+        total = 0.0
+        for name, (value, gain) in sorted(self._promising.items(), key=lambda item: -item[1][1]):
+            chosen[name], total = value, total + gain
+            if len(chosen) > 1 and total > self._margin:
+                return chosen
+        return {}
 
     def _order(self) -> list[Move]:
         """All moves, the least recent first; those never made by kind, and then in an order of the seed's."""
