@@ -41,8 +41,13 @@ import validation  # noqa: E402
 
 SOURCE = (TARGET / "train.py").read_text()
 WARM = """
-import json, os, runpy, sys
+import gc, json, os, runpy, sys, traceback
 import numpy, torch
+weight = torch.nn.Parameter(torch.ones(2, 2))
+weight.grad = torch.ones(2, 2)
+for optimizer in (torch.optim.AdamW([weight], fused=True), torch.optim.Muon([weight])):
+    optimizer.step()  # imports as much again as torch
+gc.freeze()
 for line in sys.stdin:
     job = json.loads(line)
     if child := os.fork():
@@ -54,8 +59,18 @@ for line in sys.stdin:
     os.environ.clear()
     os.environ.update(job["env"])
     sys.argv, sys.path[0] = job["argv"], os.path.dirname(job["argv"][0])
-    runpy.run_path(sys.argv[0], run_name="__main__")
-    break
+    code = 0
+    try:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+    except BaseException:
+        code = 1
+        traceback.print_exc()
+    sys.stdout.flush()
+    os._exit(code)  # to take down all of torch takes longer than most programs run
 """
 
 Done = subprocess.CompletedProcess[str]
@@ -230,7 +245,7 @@ def test_a_copy_of_a_training_file_is_not_validated_on(tmp_path, monkeypatch):
     rows = np.load(made.questions / "inputs.npy")
     training = (made.train / "train.bin").read_bytes()
     assert made.meta["corpus"]["validation_copies_dropped"] >= 3
-    assert not [row for row in rows[: -validation.PROBE_ROWS] if row[:100].tobytes() in training]
+    assert not [row for row in rows[:100] if row[:100].tobytes() in training]
 
 
 PREPARED = ["train/train.bin", "questions/inputs.npy", *(f"answers/{name}.npy" for name in ("targets", "probes"))]
@@ -286,12 +301,8 @@ def test_damaged_masks_are_an_error(tmp_path):
 
 def test_text_that_no_mask_can_hide_is_not_validated_on(held):
     texts = dict(documents.library_documents())
-    for name in (
-        "codecs.py",
-        "pickletools.py",
-        "distutils/dep_util.py",
-        "chunk.py",
-    ):  # frozen, long strings, copied elsewhere
+    unfit = ("codecs.py", "pickletools.py", "distutils/dep_util.py", "chunk.py")  # frozen, long strings, two copies
+    for name in unfit:
         assert name not in texts or not masks.can_hide(name, texts[name])
         assert name not in held
 
@@ -408,7 +419,7 @@ def test_data_folder(write, tmp_path):
     last = json.loads(done.stdout.splitlines()[-1])
     inputs = np.load(Path(last["questions"]) / "inputs.npy")
     assert inputs.shape[1] == prepare.EVAL_CONTEXT
-    assert len(inputs) >= prepare.FEWEST_ROWS + validation.PROBE_ROWS
+    assert len(inputs) >= prepare.FEWEST_ROWS + prepare.EVAL_CONTEXT
     assert 600_000 < (Path(last["train"]) / "train.bin").stat().st_size < 800_000
 
 
@@ -563,10 +574,10 @@ def knobs() -> dict[str, object]:
     return found
 
 
-def test_every_knob_has_a_range_with_the_baseline_well_inside():
+def test_every_range_is_of_a_knob_with_the_baseline_well_inside():
     space = tomllib.loads((TARGET / "target.toml").read_text())["space"]
     found = knobs()
-    assert set(space) == set(found) - {"VOCAB_SIZE"}
+    assert set(space) <= set(found) - {"VOCAB_SIZE"}
     for name, range_ in space.items():
         value = found[name]
         if "choices" in range_:
@@ -623,12 +634,12 @@ def test_same_seed_same_weights(corpus, tmp_path):
 
 def test_seconds_are_kept_and_lines_are_few(corpus, tmp_path):
     started = time.monotonic()
-    done = train(tmp_path / "work", corpus, source=with_knobs(BATCH_SIZE=1), AGENT_TRAIN_SECONDS=1.5)
+    done = train(tmp_path / "work", corpus, source=with_knobs(BATCH_SIZE=1), AGENT_TRAIN_SECONDS=1.2)
     assert done.returncode == 0, done.stderr
     assert time.monotonic() - started < 30
     lines = done.stdout.partition("---")[0].splitlines()
-    assert 3 <= len(lines) <= 17
-    assert 1.5 <= float(lines[-1].split("|")[-1].split()[0]) < 3
+    assert 3 <= len(lines) <= 14
+    assert 1.2 <= float(lines[-1].split("|")[-1].split()[0]) < 3
 
 
 def test_divergence_is_one_clear_line_and_leaves_no_weights(corpus, tmp_path):
@@ -640,7 +651,7 @@ def test_divergence_is_one_clear_line_and_leaves_no_weights(corpus, tmp_path):
 
 CORNERS = {
     "tiny": {"DEPTH": 1, "WIDTH": 32, "HEAD_DIM": 128, "SEQ_LEN": 32, "MLP_RATIO": 1.0},
-    "wide": {"DEPTH": 12, "WIDTH": 512, "HEAD_DIM": 16, "SEQ_LEN": 32, "MLP_RATIO": 8.0},
+    "wide": {"DEPTH": 10, "WIDTH": 384, "HEAD_DIM": 16, "SEQ_LEN": 32, "MLP_RATIO": 8.0},
     "long": {"DEPTH": 1, "WIDTH": 33, "SEQ_LEN": 1024, "ROPE_BASE": 100.0, "ACTIVATION": "silu"},
     "hot": {"MATRIX_LR": 0.3, "EMBED_LR": 1.0, "HEAD_LR": 0.1, "MOMENTUM": 0.99, "ACTIVATION": "relu2"},
     "flat": {"WARMUP_FRAC": 0.0, "WARMDOWN_FRAC": 0.0, "FINAL_LR_FRAC": 1.0, "WEIGHT_DECAY": 1.0},
@@ -684,8 +695,8 @@ def test_the_judged_number_is_the_plain_one(corpus, tiny, tmp_path):
 def few(corpus, tmp_path_factory) -> prepare.Corpus:
     """The same corpus with a small evaluation set."""
     folder = tmp_path_factory.mktemp("few")
-    tokens = np.load(corpus.questions / "inputs.npy")[:70].reshape(-1)
-    inputs, targets, probes = validation.evaluation_set(tokens)
+    tokens = np.load(corpus.questions / "inputs.npy")[:20].reshape(-1)
+    inputs, targets, probes = validation.evaluation_set(tokens, context=64)
     for part in ("questions", "answers"):
         (folder / part).mkdir()
     np.save(folder / "questions" / "inputs.npy", inputs)
@@ -816,59 +827,66 @@ def guesses(few: prepare.Corpus) -> np.ndarray:
     return 2 * np.random.default_rng(0).normal(size=(256, 256)).astype(np.float32)[inputs]
 
 
-def hint(few: prepare.Corpus, share: np.ndarray) -> np.ndarray:
-    """Return such logits, with the next token of the row preferred where `share` [rows, T - 1] says so."""
-    inputs, logits = np.load(few.questions / "inputs.npy"), guesses(few)
-    row, position = np.nonzero(np.broadcast_to(share, inputs[:, 1:].shape))
-    logits[row, position, inputs[row, position + 1]] += 6
-    return logits
+def peek(corpus: prepare.Corpus, where: np.ndarray, noise: float = 0.0) -> None:
+    """Check a model of single tokens that also prefers the next token of the row, where `where` [rows, T] says so."""
+    inputs, targets = np.load(corpus.questions / "inputs.npy"), np.load(corpus.answers / "targets.npy")
+    probes, generator = np.load(corpus.answers / "probes.npy"), np.random.default_rng(0)
+    table = 2 * generator.normal(size=(256, 256))
+    asked = np.concatenate([targets, targets[probes[:, 0]]])
+    ahead = np.concatenate([inputs[:, 1:], asked[:, -1:]], axis=1)
+    preferred = np.where(where, 6.0, 0.0)
+    total = np.exp(table).sum(axis=1)[inputs] + np.exp(table[inputs, ahead]) * (np.exp(preferred) - 1)
+    found = table[inputs, asked] + np.where(ahead == asked, preferred, 0.0) - np.log(total)
+    found += noise * generator.normal(size=found.shape)
+    judge.check_probes(found[: len(targets)], found[len(targets) :], probes)
 
 
-POSITIONS = np.arange(validation.EVAL_CONTEXT - 1)
-HINTS = {
+POSITIONS = np.arange(validation.EVAL_CONTEXT)
+FEW = {
     "early": POSITIONS < 63,
     "late": POSITIONS > 223,
     "every 20th": POSITIONS % 20 == 7,
+    "first": POSITIONS == 0,
     "one": POSITIONS == 131,
-    "last": POSITIONS[-1] == POSITIONS,
+    "last": POSITIONS == validation.EVAL_CONTEXT - 2,
 }
 
 
-@pytest.mark.parametrize("where", HINTS)
-def test_looking_ahead_at_few_positions_is_rejected(where, few, tmp_path):
-    np.save(tmp_path / "logits.npy", hint(few, HINTS[where]))
+@pytest.mark.parametrize("where", FEW)
+def test_looking_ahead_at_few_positions_is_rejected(where, corpus):
     with pytest.raises(judge.Rejected, match="depends on later tokens"):
-        judge.judge(tmp_path / "logits.npy", judge.read_answers(few.answers))
+        peek(corpus, FEW[where])
 
 
-@pytest.mark.parametrize("byte", [b"(", b"_", b"s"])
-def test_looking_ahead_after_some_tokens_is_rejected(byte, few, tmp_path):
-    here = np.load(few.questions / "inputs.npy")[:, :-1] == byte[0]
+@pytest.mark.parametrize("byte", b"(_s")
+def test_looking_ahead_after_some_tokens_is_rejected(byte, corpus):
+    here = np.load(corpus.questions / "inputs.npy") == byte
     assert 0.005 < here.mean() < 0.06
-    np.save(tmp_path / "logits.npy", hint(few, here))
     with pytest.raises(judge.Rejected, match="depends on later tokens"):
-        judge.judge(tmp_path / "logits.npy", judge.read_answers(few.answers))
+        peek(corpus, here)
 
 
-def test_noise_does_not_hide_looking_ahead(few, tmp_path):
-    logits = hint(few, POSITIONS % 20 == 7)
-    logits += np.random.default_rng(1).normal(size=logits.shape).astype(np.float32) * 0.02
-    np.save(tmp_path / "logits.npy", logits)
+def test_looking_ahead_in_five_places_of_a_hundred_is_rejected(corpus):
+    inputs = np.load(corpus.questions / "inputs.npy")
+    for seed in range(20):
+        places = np.random.default_rng(seed).random((256, 256)) < 0.05  # pairs of tokens
+        with pytest.raises(judge.Rejected, match="depends on later tokens"):
+            peek(corpus, places[np.roll(inputs, 1, axis=1), inputs])
+
+
+def test_noise_does_not_hide_looking_ahead(corpus):
     with pytest.raises(judge.Rejected, match="depends on later tokens"):
-        judge.judge(tmp_path / "logits.npy", judge.read_answers(few.answers))
+        peek(corpus, POSITIONS % 30 == 7, noise=0.015)
 
 
-@pytest.mark.parametrize("noise", [1e-4, 0.01])
-def test_a_model_with_rounding_errors_passes(noise, few, tmp_path):
-    logits = guesses(few)
-    logits += np.random.default_rng(1).normal(size=logits.shape).astype(np.float32) * noise
-    np.save(tmp_path / "logits.npy", logits)
-    assert judge.judge(tmp_path / "logits.npy", judge.read_answers(few.answers))["val_bpb"] > 0
+@pytest.mark.parametrize("noise", [0.0, 1e-4, 0.003, 0.015])
+def test_a_model_with_rounding_errors_passes(noise, corpus):
+    peek(corpus, POSITIONS < 0, noise)
 
 
 def plant(value: float) -> object:
     def write(path: Path, logits: np.ndarray) -> None:
-        logits[3, 200, 17] = value
+        logits[3, 50, 17] = value
         np.save(path, logits)
 
     return write

@@ -1,10 +1,14 @@
 """The answering stub: asks a trained model the questions, and writes its logits for the judge.
 
-It runs in a jail of its own, in a fresh folder that holds the edited train.py and the checkpoint model.pt,
-with the questions and nothing else of the validation set. Once the edited train.py is imported nothing here
-can be trusted, and nothing is: the judge reads plain numbers and normalises them itself. Until then the
-folder is kept off the import path, so that a numpy.py or torch.py lying there cannot stand in for the real
-one.
+It runs in a jail of its own, in a fresh folder that holds the edited train.py and the checkpoint model.pt, with
+the questions: rows of tokens. The answers stay outside, with the judge: the token after each row's end, which rows
+are probes, and where those begin to differ. The token after every other position is the next one of its own row, so
+the model could look, and what keeps it from that is the judge's probes, not this file. Nothing that is learnt here
+gets back to a training: the folder is made for one answer and removed.
+
+Once the edited train.py is imported nothing here can be trusted, and nothing is: the judge reads plain numbers and
+normalises them itself. Until then the folder is kept off the import path, so that a numpy.py or torch.py lying there
+cannot stand in for the real one.
 
     python answer.py [QUESTIONS_DIR]        (default: the folder AGENT_QUESTIONS, or ./questions)
 

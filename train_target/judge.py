@@ -1,13 +1,14 @@
 """The judge: bits per byte of the validation text, from logits that untrusted code has written.
 
-It runs outside the jail, never imports the edited code, and believes nothing it reads: the logits are plain
-numbers of a known shape or they are refused. It normalises them itself, so a model cannot give itself a
-better number than its predictions deserve. Beside the scored rows the questions hold probes, which are
-beginnings of scored rows with other text after them, or the same row again: what a model says at a position
-may not depend on what comes later, nor on when and beside what it is asked.
+It meets no edited code, only what that wrote, and believes nothing of it: the logits are plain numbers of a known
+shape or they are refused. It normalises them itself, so a model cannot give itself a better number than its
+predictions deserve. Beside the scored rows the questions hold probes, which are beginnings of scored rows with other
+text after them, or the same row again: what a model says at a position may not depend on what comes later, nor on
+when and beside what it is asked. There is one probe for every position, of another row each.
 
-Not covered: code that compares the rows it is asked with each other on purpose, to tell probes from scored
-rows, can still look ahead. Against that, the probes would have to be asked of a second process.
+Not covered: code that compares the rows it is asked with each other on purpose, to tell probes from scored rows, can
+still look ahead; against that, the probes would have to be asked of a second process. Looking ahead that is worth
+less than LEAK, or that happens at fewer than about 1 in 100 places and is told by text alone, may pass.
 
     python judge.py LOGITS_FILE ANSWERS_DIR
 

@@ -3,10 +3,11 @@
 The default corpus is the running Python's own library, which a jail has to show, or no Python runs in it. So the
 jail shows a copy instead, in which every validation document is a stand-in: its compiled code without comments,
 docstrings, assertions and columns, which does the same when it is imported. Tests and installers are left out of
-the copy, and a second standard library that the jail would show, such as the one in /usr/lib, is an empty folder.
+the copy. Another Python's library that the jail would show, such as one in /usr/lib, is an empty folder. Documents
+whose text would still be in some file are not validated on.
 
 Not covered: compiled code still holds a module's names, its short strings and its order, and a script that sets out
-to decompile the stand-ins gets those. The text of other packages is shown as it is.
+to decompile the stand-ins gets those. Files of other packages and programs are shown as they are.
 """
 
 import ast
@@ -27,9 +28,11 @@ from types import CodeType
 from cache import check, hashes, publish
 from documents import CorpusError
 
-LONGEST_TEXT = 200  # bytes; a document whose compiled code holds more of it in a row is not validated on
-COPIED_ELSEWHERE = ("distutils/", "importlib/metadata/", "importlib/resources/")  # setuptools and others ship these
+LONGEST_TEXT = 100  # bytes; a document whose compiled code holds more of it in a row is not validated on
+COPIED = ("distutils/", "importlib/metadata/", "importlib/resources/")  # setuptools and others ship these
+COPIED += ("chunk.py", "lib2to3/pgen2/tokenize.py")  # much of these is in wave.py and tokenize.py
 LEFT_OUT = ("test", "tests", "idle_test", "site-packages", "dist-packages", "_bundled", "*.a", "*.o")
+DEPTH = 5  # folders below /usr at most to the prefix of a Python that some other program has brought
 STAND_IN = 'exec(__import__("marshal").loads(bytes.fromhex("{}")))  # the text of this module is validation data\n'
 
 
@@ -41,7 +44,7 @@ def library() -> Path:
 def can_hide(name: str, text: bytes) -> bool:
     """Tell whether a document of the library can be validated on: whether its text is nowhere else in a jail."""
     module = name.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
-    if name.startswith(COPIED_ELSEWHERE) or FrozenImporter.find_spec(module):  # a frozen one is in the interpreter
+    if name.startswith(COPIED) or FrozenImporter.find_spec(module):  # a frozen one is in the interpreter
         return False
     return not any(len(constant) >= LONGEST_TEXT for constant in strings(compiled(name, text)))
 
@@ -84,10 +87,9 @@ def make_masks(folder: Path, names: Iterable[str]) -> dict[str, str]:
 
 def fingerprint() -> str:
     """Return a name for this installation's library: compiled code fits one version, and copies one installation."""
-    digest = hashlib.sha256(importlib.util.MAGIC_NUMBER + os.fsencode(library()))
-    for path in sorted(library().glob("**/*.py")):
-        if path.is_relative_to(library() / "site-packages"):
-            continue
+    root = library()
+    digest = hashlib.sha256(importlib.util.MAGIC_NUMBER + os.fsencode(root))
+    for path in sorted(root.glob("*.py")):  # times too: bytecode in the copy is good as long as they are the same
         about = path.stat()
         digest.update(os.fsencode(path) + f"{about.st_size} {about.st_mtime_ns}".encode())
     return digest.hexdigest()[:16]
@@ -103,9 +105,14 @@ def write_masks(folder: Path, names: set[str]) -> None:
         (copy / inner).mkdir(parents=True)
     for name in names:
         source = copy / name
-        for bytecode in (source.parent / "__pycache__").glob(f"{source.stem}.*"):
-            bytecode.unlink()
-        source.write_text(STAND_IN.format(marshal.dumps(compiled(name, source.read_bytes())).hex()))
+        bytecode = source.parent / "__pycache__"
+        for path in bytecode.glob(f"{source.stem}.*"):
+            path.unlink()
+        code = marshal.dumps(compiled(name, source.read_bytes()))
+        source.write_text(STAND_IN.format(code.hex()))  # where bytecode is not used, else the next is: no frame of exec
+        bytecode.mkdir(exist_ok=True)
+        unchecked = importlib.util.MAGIC_NUMBER + b"\1\0\0\0" + importlib.util.source_hash(source.read_bytes())
+        (bytecode / f"{source.stem}.{sys.implementation.cache_tag}.pyc").write_bytes(unchecked + code)  # PEP 552
     (folder / "sha256.json").write_text(json.dumps(hashes(copy)))
 
 
@@ -117,12 +124,13 @@ def shown_as_is() -> list[Path]:
 
 
 def places(made: Path) -> Iterator[tuple[str, str]]:
-    """Yield (path, what to show there) for everything in the folders of any Python that a jail may show."""
-    prefixes = {Path(prefix) for prefix in (sys.prefix, sys.base_prefix, sys.base_exec_prefix, "/usr", "/usr/local")}
-    prefixes.add(Path(sys.executable).resolve().parent.parent)
+    """Yield (path, what to show there) for the library of every Python that a jail may show."""
+    prefixes = {Path(sys.prefix), Path(sys.base_prefix), Path(sys.executable).resolve().parent.parent}
     prefixes |= {prefix.resolve() for prefix in prefixes}
-    found = {path for prefix in prefixes for path in prefix.glob("lib*/python3*") if path.is_dir()}
-    for path in sorted(found | {library()}):
+    found = {path for prefix in prefixes for path in prefix.glob("lib*/python3*")} | {library()}
+    for depth in range(DEPTH):
+        found.update(Path("/usr").glob("*/" * depth + "lib*/python3*"))
+    for path in sorted(path for path in found if path.is_dir()):
         if path.samefile(library()):
             yield str(path), str(made / "library")
             for inner in shown_as_is():

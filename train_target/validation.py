@@ -11,8 +11,7 @@ import numpy as np
 
 EVAL_CONTEXT = 256  # tokens of a row of questions
 EVAL_ROWS = 512  # rows that are scored, 131,072 positions
-REPEATED_ROWS = 16  # rows asked again as they are
-PROBE_ROWS = EVAL_CONTEXT - 1 + REPEATED_ROWS  # rows asked beside the scored ones, for the judge's checks
+REPEATED_ROWS = 16  # probes that are rows asked again as they are
 REFERENCE_BYTES = 4 << 20  # compressors are given so much of the validation text at most
 VOCAB_SIZE = 256
 
@@ -27,27 +26,26 @@ def token_byte_lengths() -> np.ndarray:
     return np.ones(VOCAB_SIZE, dtype=np.int64)
 
 
-def evaluation_set(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def evaluation_set(tokens: np.ndarray, context: int = EVAL_CONTEXT) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Cut the fixed questions from the validation text, evenly spread.
 
-    Returns inputs uint8 [rows + probes, EVAL_CONTEXT], targets uint8 [rows, EVAL_CONTEXT] (the next token of
-    every position of the first rows), and probes int64 [probes, 2]: input rows + k begins as the scored row
-    probes[k, 0] does, up to and with position probes[k, 1], and goes on as another row, from a token that differs.
-    Every position is the last equal one of one probe, but for the final position, which has no later one to look at:
-    probes that are equal up to there are repeats.
+    Returns inputs uint8 [rows + probes, context], targets uint8 [rows, context] (the next token of every position of
+    the first rows), and probes int64 [probes, 2]: input rows + k begins as the scored row probes[k, 0] does, up to
+    and with position probes[k, 1], and goes on as another row, from a token that differs. Every position is the last
+    equal one of one probe, but for the final position, which has no later one to look at: probes that are equal up to
+    there are repeats.
     """
-    rows = min(EVAL_ROWS, (len(tokens) - 1) // EVAL_CONTEXT)
-    starts = np.linspace(0, len(tokens) - EVAL_CONTEXT - 1, rows).astype(np.int64)
-    windows = tokens[starts[:, None] + np.arange(EVAL_CONTEXT + 1)]
+    rows, final = min(EVAL_ROWS, (len(tokens) - 1) // context), context - 1
+    starts = np.linspace(0, len(tokens) - context - 1, rows).astype(np.int64)
+    windows = tokens[starts[:, None] + np.arange(context + 1)]
     scored, targets = windows[:, :-1], windows[:, 1:]
-    final = EVAL_CONTEXT - 1
     generator = np.random.default_rng(0)
     last = generator.permutation(np.concatenate([np.arange(final), np.full(REPEATED_ROWS, final)]))
-    row = np.resize(generator.permutation(rows), PROBE_ROWS)
+    row = np.resize(generator.permutation(rows), len(last))
     probed = scored[row]
     for probe, (origin, at) in enumerate(zip(row, last, strict=True)):
-        others = np.roll(scored, -(origin + rows // 2), axis=0)[:, at + 1 :]
         if at < final:
+            others = np.roll(scored, -(origin + rows // 2), axis=0)[:, at + 1 :]
             probed[probe, at + 1 :] = others[(others[:, 0] != scored[origin, at + 1]).argmax()]
     return np.concatenate([scored, probed]), targets, np.stack([row, last], axis=1)
 
