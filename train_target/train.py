@@ -36,8 +36,8 @@ ROPE_BASE = 10000.0      # longest wavelength of the rotary embedding, about 2 p
 BATCH_SIZE = 8           # rows of one step
 SEQ_LEN = 256            # tokens of one row (the judge asks for 256)
 MATRIX_LR = 0.02         # Muon: all matrices inside the blocks
-EMBED_LR = 0.01          # AdamW: the token embedding
-HEAD_LR = 0.003          # AdamW: the output head
+EMBED_LR = 0.003         # AdamW: the token embedding
+HEAD_LR = 0.001          # AdamW: the output head
 MOMENTUM = 0.95          # Muon
 WEIGHT_DECAY = 0.1       # decoupled, matrices only
 WARMUP_FRAC = 0.05       # share of the budget in which the learning rate rises from 0
@@ -182,7 +182,7 @@ class Budget:
 
     def __init__(self, device):
         self.tokens = int(os.environ.get("AGENT_TRAIN_TOKENS", 0))
-        self.seconds = float(os.environ.get("AGENT_TRAIN_SECONDS", 300 if device.type == "cuda" else 25))
+        self.seconds = float(os.environ.get("AGENT_TRAIN_SECONDS", 300 if device.type == "cuda" else 30))
         self.start, self.used = time.monotonic(), 0
 
     def elapsed(self):
