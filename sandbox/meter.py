@@ -49,14 +49,8 @@ class Meter:
         self._seen = {pid: self._seen[pid] for pid in (*below, *astray) if pid in self._seen}
         memory = sum(resident(pid) for pid in self._seen)
         if memory > SHARED_ABOVE * self._limit:
-            memory = self._shared()
-            if memory > self._limit:  # a fork between two readings counts its pages twice: look again
-                memory = min(memory, self._shared())
+            memory = sum(proportional(pid) for pid in self._seen)
         return Sample(memory, len(self._seen))
-
-    def _shared(self) -> int:
-        """Bytes with every shared page counted once over the whole tree, if nobody forks meanwhile."""
-        return sum(proportional(pid) for pid in self._seen)
 
     def scan(self) -> None:
         """Looks for processes of the run everywhere: those that have left the tree."""
