@@ -114,6 +114,7 @@ def test_a_diff_is_of_a_trial_to_its_parent_or_between_two(desks):
     desk = desks("finished")
     trials = desk.agent("log", "x", "--json").json
     assert desk.agent("diff", "x", "1").out == trials[1]["diff"] != ""
+    assert desk.agent("diff", "x", "1", "--json").json["diff"] == trials[1]["diff"]
     forth, back = (desk.agent("diff", "x", *pair).out.splitlines() for pair in (("2", "3"), ("3", "2")))
     swapped = {"+": "-", "-": "+"}
     flipped = [swapped.get(line[0], line[0]) + line[1:] for line in back]

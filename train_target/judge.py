@@ -25,8 +25,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -64,7 +64,7 @@ def read_answers(folder: Path) -> Answers:
 
 
 @contextmanager
-def open_untrusted(path: Path) -> Iterator[BinaryIO]:
+def open_untrusted(path: Path) -> Iterator[BufferedReader]:
     """Open a regular file, following no link in its name or its folder's, and never waiting for a writer."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
@@ -90,7 +90,7 @@ def expected_header(shape: tuple[int, ...]) -> bytes:
     return header.getvalue()
 
 
-def check_layout(stream: BinaryIO, shape: tuple[int, int, int]) -> None:
+def check_layout(stream: BufferedReader, shape: tuple[int, int, int]) -> None:
     """Read the header, and leave the stream at the first number."""
     header = expected_header(shape)
     found = stream.read(len(header))
@@ -102,7 +102,7 @@ def check_layout(stream: BinaryIO, shape: tuple[int, int, int]) -> None:
         raise Rejected(f"the logits file has {size} bytes instead of {expected}")
 
 
-def log_probabilities(stream: BinaryIO, targets: np.ndarray, vocabulary: int) -> np.ndarray:
+def log_probabilities(stream: BufferedReader, targets: np.ndarray, vocabulary: int) -> np.ndarray:
     """Read the logits once, in blocks; return each target's log-probability in nats, float64 [rows, T]."""
     rows, length = targets.shape
     result = np.empty((rows, length))
@@ -119,11 +119,11 @@ def log_probabilities(stream: BinaryIO, targets: np.ndarray, vocabulary: int) ->
     return result
 
 
-def read_exactly(stream: BinaryIO, buffer: memoryview) -> None:
+def read_exactly(stream: BufferedReader, buffer: memoryview) -> None:
     """Fill the buffer, or refuse a file that ended meanwhile."""
     done = 0
     while done < len(buffer):
-        got = stream.readinto(buffer[done:])  # type: ignore[attr-defined]
+        got = stream.readinto(buffer[done:])
         if not got:
             raise Rejected("the logits file ended while it was read")
         done += got

@@ -73,19 +73,18 @@ def show(run: str, trial: int, as_json: bool, runs_dir: Path) -> None:
 @click.argument("run")
 @click.argument("trial", type=int)
 @click.argument("other", type=int, required=False)
+@as_json
 @runs_dir
-def diff(run: str, trial: int, other: int | None, runs_dir: Path) -> None:
+def diff(run: str, trial: int, other: int | None, as_json: bool, runs_dir: Path) -> None:
     """What trial TRIAL changed against its parent, or how trial OTHER differs from it."""
     from agent.code import diff as diff_of
     from agent.reading import find_run, find_trial, open_run
 
     found = open_run(find_run(run, runs_dir))
     first = find_trial(found, trial)
-    if other is None:
-        click.echo(first.diff, nl=False)
-        return
-    second = find_trial(found, other)
-    click.echo(diff_of(_code(found, first), _code(found, second)), nl=False)
+    text = first.diff if other is None else diff_of(_code(found, first), _code(found, find_trial(found, other)))
+    if not _say({"trial": trial, "other": other, "diff": text}, as_json):
+        click.echo(text, nl=False)
 
 
 @click.command()

@@ -139,10 +139,10 @@ def staircase(state: State) -> list[float]:
 
 def _trials(state: State, rows: int) -> RenderableType:
     table = Table(box=None, padding=(0, 1), expand=True)
-    for name, justify in (("trial", "right"), ("", "left"), (state.metric.name, "right"), ("change", "right")):
-        table.add_column(Text(name), justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    table.add_column("train", justify="right", no_wrap=True)
-    table.add_column("memory", justify="right", no_wrap=True)
+    table.add_column("trial", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for name in (state.metric.name, "change", "train", "memory"):
+        table.add_column(Text(name), justify="right", no_wrap=True)
     table.add_column("what", no_wrap=True, overflow="ellipsis", ratio=1)
     for trial in state.closed_trials[-rows:]:
         table.add_row(*_cells(state, trial), style=_style(trial))
