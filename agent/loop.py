@@ -116,10 +116,11 @@ def _append(study: Study, event: Event) -> State:
 def _fill(study: Study) -> Ended | None:
     """Open trials while there is room; why to end, once there is a reason."""
     while True:
-        state = study.store.state
+        if not study.executor.has_room:
+            return None
         if (ended := why_stop(study, opening=True)) is not None:
             return ended
-        if not study.executor.has_room or (state.trials and state.baseline is None):
+        if study.store.state.trials and study.store.state.baseline is None:
             return None
         try:
             _open(study)
