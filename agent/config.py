@@ -15,10 +15,12 @@ from typing import Any, Literal, TypeVar
 from pydantic import Field, ValidationError
 
 from agent.errors import UsageError
-from agent.nouns import Noun
+from agent.models.config import ModelConfig
+from agent.noun import Noun
 from agent.units import Duration
 
 N = TypeVar("N", bound=Noun)
+WhatInOutage = Literal["wait", "constants", "stop"]
 
 
 class RunConfig(Noun):
@@ -28,6 +30,9 @@ class RunConfig(Noun):
         budget: wall-clock seconds for everything.
         trial_time: training seconds a trial; None leaves it to the target.
         proposer: name of the search method, or a dotted path.
+        model: the language model, for search methods that ask one.
+        on_model_outage: what to do when the model has not answered for ten minutes: wait as long as the budget lasts,
+            search the constants without it, or stop.
         seed: seed of the run; everything random follows from it and the trial's id.
         repeats: how often the baseline is trained first; None lets the budget decide (at most 3).
         keep: how strict the keep decision is.
@@ -40,6 +45,8 @@ class RunConfig(Noun):
     budget: Duration
     trial_time: Duration | None = None
     proposer: str = "pattern"
+    model: ModelConfig | None = None
+    on_model_outage: WhatInOutage = "wait"
     seed: int = Field(0, ge=0)
     repeats: int | None = Field(None, ge=1, le=20)
     keep: Literal["greedy", "margin"] = "margin"
@@ -118,6 +125,20 @@ def program_environment() -> dict[str, str]:
 def trusted_environment() -> dict[str, str]:
     """The environment of the user's own trusted programs (data preparation): the user's, whole."""
     return dict(os.environ)
+
+
+def api_key(name: str) -> str | None:
+    """The key in this environment variable; None if it is not set, or empty."""
+    return os.environ.get(name, "").strip() or None
+
+
+def offline_litellm(*near: str) -> None:
+    """Before litellm is imported: it fetches no tables, loads no `.env`, and reaches these hosts without a proxy."""
+    for name in ("MODEL_COST_MAP", "ANTHROPIC_BETA_HEADERS", "BLOG_POSTS", "AUTOROUTER_PRESETS"):
+        os.environ[f"LITELLM_LOCAL_{name}"] = "True"
+    os.environ["LITELLM_MODE"] = "PRODUCTION"
+    hosts = [*filter(None, os.environ.get("NO_PROXY", os.environ.get("no_proxy", "")).split(",")), *near]
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = ",".join(dict.fromkeys(hosts))
 
 
 def home() -> Path:

@@ -13,7 +13,8 @@ from typing import Literal
 
 from pydantic import StrictFloat, StrictInt, model_validator
 
-from agent.nouns import Noun, Value
+from agent.noun import Noun
+from agent.nouns import Value
 
 Kind = Literal["int", "float", "categorical"]
 _LARGEST = 1e12  # ints far beyond are not told apart on the logarithm of the unit interval

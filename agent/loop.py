@@ -11,7 +11,8 @@ from typing import Protocol
 from agent.budget import Clock, Plan, expected_seconds
 from agent.code import digest
 from agent.config import RunConfig
-from agent.edits.apply import EditError, Patched, apply
+from agent.edits.apply import Patched, apply
+from agent.edits.errors import EditError
 from agent.errors import AgentError
 from agent.executors.base import Executor
 from agent.history.events import Closed, Ended, Event, Measured, Noted, Proposed, Session

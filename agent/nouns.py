@@ -7,18 +7,14 @@ exactly when the outcome is `ok`, and is then finite: no number ever stands for 
 import math
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from agent.calls import Call
+from agent.noun import Noun
 from sandbox.spec import Outcome, Phase, Promise
 
 Scalar = bool | int | float | str
 Value = Scalar | tuple[Scalar, ...]
-
-
-class Noun(BaseModel):
-    """Base of everything that is journalled: frozen, and strict about unknown fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Proposal(Noun):
@@ -29,12 +25,21 @@ class Proposal(Noun):
         title: one line.
         why: the reason, in a sentence or two.
         constants: constants of the script to set; those not named stay as the parent has them.
+        patch: instead, a unified diff against the parent's code, made by us. Empty in the journal, where the event
+            that opens the trial has the diff.
+        parent: the trial whose code it changes; None for the champion.
+        repairs: the trial whose crash it repairs: both are one idea.
+        calls: calls of language models that led to it, failed ones included.
     """
 
     source: str
     title: str
     why: str = ""
     constants: dict[str, Value] = {}
+    patch: str = ""
+    parent: int | None = None
+    repairs: int | None = None
+    calls: tuple[Call, ...] = ()
 
     @field_validator("title")
     @classmethod
@@ -58,6 +63,7 @@ class Measurement(Noun):
         seed: what the script was handed as its seed.
         outcome: how it ended.
         reason: one sentence; empty when ok.
+        tail: end of its output if it failed, cleaned and capped: the script's own words.
         loss: the value to minimise (a metric to maximise is negated); None unless ok.
         seconds: wall-clock seconds by phase.
         total_seconds: wall-clock seconds of everything, hand-overs included.
@@ -74,6 +80,7 @@ class Measurement(Noun):
     seed: int
     outcome: Outcome
     reason: str = ""
+    tail: str = ""
     loss: float | None = None
     seconds: dict[Phase, float] = {}
     total_seconds: float
@@ -121,7 +128,7 @@ class End(StrEnum):
     SEARCHED = "searched"  # the proposer has nothing left to propose
     STUCK = "stuck"  # proposals that need no training, again and again
     BASELINE = "baseline"  # the script does not run as it is
-    FAILURE = "failure"  # of the house
+    FAILURE = "failure"  # of the house, the language model included
 
 
 class Verdict(Noun):
@@ -146,6 +153,8 @@ class Trial(Noun):
         parent: id of the trial whose code it changes; None for the baseline.
         diff: unified diff of the editable files against the parent.
         code_sha256: digest of all its files.
+        shape_sha256: digest of its editable files' syntax trees, without docstrings and formatting: equal for code
+            that does the same.
         propose_seconds: wall-clock seconds the proposal took.
         void: its outcome, if no training was needed to know it; it has no measurements then.
         measurements: its trainings so far, in order.
@@ -158,6 +167,7 @@ class Trial(Noun):
     proposal: Proposal
     diff: str
     code_sha256: str
+    shape_sha256: str = ""
     propose_seconds: float = 0.0
     void: Void | None = None
     measurements: tuple[Measurement, ...] = ()

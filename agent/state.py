@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from agent.calls import Call
 from agent.history.events import (
     Closed,
     Committed,
@@ -17,8 +18,11 @@ from agent.history.events import (
     Proposed,
     Record,
     Resumed,
+    Said,
     Session,
     Started,
+    Voided,
+    Word,
 )
 from agent.nouns import Seconds, Trial
 from agent.target import Metric
@@ -38,6 +42,8 @@ class State:
         session_began: budget seconds used when the session began.
         ended: how the last session ended; None while one runs, or after a crash.
         notes: what else was noted.
+        voids: proposals of models that came to nothing, each with the number of trials there were before it.
+        said: what the user said to the run, each with the number of trials there were before it.
         at: wall-clock time of the last event.
         seq: number of the last event; -1 before the first.
     """
@@ -50,6 +56,8 @@ class State:
     session_began: float = 0.0
     ended: Ended | None = None
     notes: tuple[str, ...] = ()
+    voids: tuple[tuple[int, Voided], ...] = ()
+    said: tuple[tuple[int, Said], ...] = ()
     at: str = ""
     seq: int = -1
 
@@ -81,6 +89,18 @@ class State:
         return tuple(sorted((t for t in self.trials if t.verdict), key=lambda t: t.closed_seq or 0))
 
     @property
+    def calls(self) -> tuple[Call, ...]:
+        """All calls of language models, in order."""
+        found = [c for t in self.trials for c in t.proposal.calls]
+        return tuple(sorted([*found, *(c for _, v in self.voids for c in v.calls)], key=lambda call: call.number))
+
+    @property
+    def paused(self) -> bool:
+        """Whether the user's last word on it was to pause."""
+        words = [said.word for _, said in self.said if said.word in (Word.PAUSE, Word.GO_ON)]
+        return bool(words) and words[-1] is Word.PAUSE
+
+    @property
     def noise(self) -> float | None:
         """Standard deviation of the baseline's repeated losses; None with fewer than two."""
         losses = self.trials[0].losses if self.trials else ()
@@ -100,6 +120,10 @@ def fold(state: State, record: Record) -> State:
             return replace(state, notes=(*state.notes, event.text))
         case Ended():
             return replace(state, ended=event)
+        case Voided():
+            return replace(state, voids=(*state.voids, (len(state.trials), event)))
+        case Said():
+            return replace(state, said=(*state.said, (len(state.trials), event)))
         case Proposed():
             return replace(state, trials=(*state.trials, _opened(event)))
         case _:
@@ -135,7 +159,7 @@ def seconds_by_use(state: State) -> Seconds:
                 phases[phase] += seconds
             if index:
                 repeat += measurement.total_seconds
-    propose = sum(t.propose_seconds for t in state.trials)
+    propose = sum(t.propose_seconds for t in state.trials) + sum(void.seconds for _, void in state.voids)
     used = propose + sum(phases.values())
     return Seconds(
         propose=propose,
@@ -154,6 +178,7 @@ def _opened(event: Proposed) -> Trial:
         proposal=event.proposal,
         diff=event.diff,
         code_sha256=event.code_sha256,
+        shape_sha256=event.shape_sha256,
         propose_seconds=event.propose_seconds,
         void=event.void,
     )

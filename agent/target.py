@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from agent.config import apply_overrides, checked
 from agent.errors import UsageError
 from agent.knobs import Range
-from agent.nouns import Noun
+from agent.noun import Noun
 from agent.units import Duration, Size
 
 

@@ -87,7 +87,8 @@ class Desk:
             line, cwd=self.folder, env=env or self.env, capture_output=True, text=True, timeout=timeout
         )
         assert code is None or done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-        assert "Traceback" not in done.stdout + done.stderr, done.stderr
+        said = done.stderr if "--json" in arguments else done.stdout + done.stderr  # a record may quote one
+        assert "Traceback" not in said, done.stderr
         return Done(done.returncode, done.stdout, done.stderr)
 
     def start(self, *arguments: str) -> subprocess.Popen:

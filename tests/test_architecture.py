@@ -13,6 +13,7 @@ ONE_ROOM = {  # third-party or risky module -> the only places that may import i
     "litellm": ("agent/models/",),
     "git": ("agent/history/ledger.py",),
     "cmaes": ("agent/proposers/",),
+    "pyflakes": ("agent/edits/gates/names.py",),
     "unidiff": ("agent/edits/unified.py", "agent/ui/"),
     "rich": ("agent/ui/",),
     "click": ("agent/cli.py", "agent/commands/"),

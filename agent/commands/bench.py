@@ -35,3 +35,15 @@ def history(trials: int) -> None:
     with tempfile.TemporaryDirectory() as folder, click.progressbar(length=trials, label="writing") as bar:
         times = measure_history(Path(folder), trials, lambda trial: bar.update(1))
     click.echo("\n".join(times.lines()))
+
+
+@bench.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.pass_context
+def edits(ctx: click.Context, folder: Path) -> None:
+    """Read a folder of labelled model answers as edits, and count those that come out as they should."""
+    from agent.bench.edits import lines, load_cases, run_cases
+
+    findings = run_cases(load_cases(folder))
+    click.echo("\n".join(lines(findings)))
+    ctx.exit(0 if not any(finding.got for finding in findings) else 1)

@@ -4,8 +4,9 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from agent.code import Code, diff
+from agent.code import Code, diff, patch
 from agent.edits.constants import ConstantError, write
+from agent.edits.errors import EditError
 from agent.nouns import Proposal, Value
 from agent.space import Space
 
@@ -18,16 +19,15 @@ class Patched:
     diff: str
 
 
-class EditError(Exception):
-    """The proposal does not apply: outcome `bad_patch`, with this sentence as its reason."""
-
-
 def apply(proposal: Proposal, code: Code, space: Space) -> Patched:
-    """Set the proposal's constants in `code`.
+    """Apply the proposal's patch to `code`, or set its constants.
 
     Raises:
-        EditError: a constant that the space or the code does not have, or a file that is no UTF-8 text.
+        EditError: a patch that was not made from this code, a constant that the space or the code does not have, or a
+            file that is no UTF-8 text.
     """
+    if proposal.patch:
+        return Patched(_patched(code, proposal.patch), proposal.patch)
     files = {knob.name: knob.file for knob in space.knobs}
     by_file: dict[str, dict[str, Value]] = defaultdict(dict)
     for name, value in proposal.constants.items():
@@ -38,6 +38,13 @@ def apply(proposal: Proposal, code: Code, space: Space) -> Patched:
     for path, values in by_file.items():
         changed[path] = _written(path, code, values)
     return Patched(changed, diff(code, changed))
+
+
+def _patched(code: Code, text: str) -> Code:
+    try:
+        return patch(code, text)
+    except ValueError as error:
+        raise EditError(str(error)) from error
 
 
 def _written(path: str, code: Code, values: Mapping[str, Value]) -> bytes:

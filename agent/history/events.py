@@ -1,11 +1,15 @@
 """The events of a run. The journal is a list of them; `agent.state.fold` gives them their meaning."""
 
+from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
-from agent.config import RunConfig
-from agent.nouns import End, Measurement, Noun, Proposal, Verdict, Void
+from agent.calls import Call, ModelFacts
+from agent.config import RunConfig, WhatInOutage
+from agent.models.config import ModelConfig
+from agent.noun import Noun
+from agent.nouns import End, Measurement, Proposal, Verdict, Void
 from agent.target import Target
 
 
@@ -20,6 +24,8 @@ class Session(Noun):
         promises: what it enforces.
         pid, host, hardware: where it runs.
         software: versions of the agent, Python and torch.
+        model: what is known of the language model; None for a search without.
+        backend: how it is reached; on_model_outage: what to do when it does not answer.
     """
 
     budget_seconds: float
@@ -32,6 +38,9 @@ class Session(Noun):
     host: str
     hardware: str
     software: str
+    model: ModelFacts | None = None
+    backend: ModelConfig | None = None
+    on_model_outage: WhatInOutage = "wait"
 
 
 class Started(Noun):
@@ -79,8 +88,55 @@ class Proposed(Noun):
     proposal: Proposal
     diff: str
     code_sha256: str
+    shape_sha256: str = ""
     propose_seconds: float
     void: Void | None = None
+
+
+class Voided(Noun):
+    """A language model's proposal came to nothing. It is no trial: it took time and tokens, and nothing was trained.
+
+    Attributes:
+        source: who proposed.
+        wrong: what kind of failure: a kind of `agent.edits.errors.Wrong`.
+        reason: the sentence, as the model and the user were told it.
+        title: the idea, if it had a title.
+        parent: the trial it wanted to change.
+        same_as: the earlier trial that it repeats, if it is a duplicate.
+        repairs: the trial whose crash it was to repair.
+        calls: calls of models, the failed ones included.
+        seconds: wall-clock.
+    """
+
+    kind: Literal["voided"] = "voided"
+    source: str
+    wrong: str
+    reason: str
+    title: str = ""
+    parent: int | None = None
+    same_as: int | None = None
+    repairs: int | None = None
+    calls: tuple[Call, ...] = ()
+    seconds: float
+
+
+class Word(StrEnum):
+    """What a user may say to a run."""
+
+    NOTE = "note"  # goes into the next prompts
+    BAN = "ban"  # what never to try; stays in every prompt
+    PAUSE = "pause"
+    GO_ON = "go_on"
+    STOP = "stop"  # after the running trial
+
+
+class Said(Noun):
+    """The user said something to the run while it ran, or before a resume. `id` tells one saying from another."""
+
+    kind: Literal["said"] = "said"
+    word: Word
+    text: str = ""
+    id: str = ""
 
 
 class Measured(Noun):
@@ -123,7 +179,8 @@ class Ended(Noun):
 
 
 Event = Annotated[
-    Started | Resumed | Proposed | Measured | Closed | Committed | Noted | Ended, Field(discriminator="kind")
+    Started | Resumed | Proposed | Voided | Said | Measured | Closed | Committed | Noted | Ended,
+    Field(discriminator="kind"),
 ]
 EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 

@@ -3,6 +3,7 @@
 import statistics
 from datetime import datetime, timedelta
 
+from agent.history.events import Said, Voided
 from agent.nouns import Trial
 from agent.state import State
 from agent.units import show_duration, show_size
@@ -59,15 +60,36 @@ def opening(state: State, search: str, plan: str) -> list[tuple[str, str]]:
     left = session.budget_seconds - state.elapsed
     end = datetime.now().astimezone() + timedelta(seconds=left)
     promises = ", ".join(session.promises)
+    facts = session.model
+    model = [("model", facts.label), *(("", note) for note in facts.notes)] if facts else []
     return [
         ("run", f"{started.name}, {started.target.name} in {started.folder}"),
         ("metric", f"{state.metric.name}, {goal}, {how}"),
         ("machine", session.hardware),
         ("sandbox", f"{session.jail} ({promises}): {session.why}"),
+        *model,
         ("search", search),
         ("plan", plan),
         ("budget", f"{show_duration(left)}, until {end:%H:%M:%S}; Ctrl-C finishes cleanly, twice stops at once"),
     ]
+
+
+def void_line(state: State, void: Voided) -> str:
+    """One plain line for an answer that came to nothing."""
+    idea = f" ({void.title})" if void.title else ""
+    return (
+        f"[{show_duration(state.elapsed):>7}] no trial  {void.source:<8} {void.wrong}: {first_line(void.reason)}{idea}"
+    )
+
+
+def said_line(said: Said) -> str:
+    """One plain line for what the user said."""
+    return f"you said: {said.word.replace('_', ' ')}{f': {said.text}' if said.text else ''}"
+
+
+def first_line(text: str) -> str:
+    """The first line of a text that was written for a model."""
+    return text.partition("\n")[0]
 
 
 def trial_line(state: State, trial: Trial) -> str:

@@ -1,0 +1,1 @@
+"""What is refused before any compute is spent: static checks of the code that an edit leads to."""
