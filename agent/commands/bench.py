@@ -47,3 +47,12 @@ def edits(ctx: click.Context, folder: Path) -> None:
     findings = run_cases(load_cases(folder))
     click.echo("\n".join(lines(findings)))
     ctx.exit(0 if not any(finding.got for finding in findings) else 1)
+
+
+@bench.command()
+@click.option("--trials", type=click.IntRange(min=1), default=1000, show_default=True)
+def prompts(trials: int) -> None:
+    """Render every kind of prompt for a made-up run of many trials."""
+    from agent.bench.prompts import measure_prompts
+
+    click.echo("\n".join(measure_prompts(trials)))
