@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import tomli_w
-
-from agent.budget import Clock, make_plan
+from agent.asking import Asking
+from agent.budget import Clock, Plan, make_plan
 from agent.code import Code, fingerprints
 from agent.config import RunConfig, home
 from agent.errors import AgentError, UsageError
@@ -21,15 +20,17 @@ from agent.executors.local import LocalExecutor
 from agent.history.events import Resumed, Started
 from agent.history.fast_import import BEST, Entry
 from agent.history.heartbeat import beating
-from agent.history.journal import read
 from agent.history.store import Paths, Store
-from agent.loop import Stop, Study, Voice
+from agent.models.preflight import proposal_seconds
 from agent.preparing import prepare
-from agent.proposers.base import Proposer
+from agent.proposers.base import Proposer, Setup
+from agent.proposers.instead import INSTEAD, DuringOutage
 from agent.registry import PROPOSERS, load
+from agent.run_folder import make_folder, readable
 from agent.session import Changes, session_after, session_of
 from agent.snapshot import take_snapshot
 from agent.space import Space, find_space
+from agent.study import Stop, Study, Voice
 from agent.target import Target, load_target
 from agent.workshop import Data, Workshop
 from sandbox.jail import Picked, pick
@@ -65,10 +66,12 @@ def new_run(
     make_plan(config.budget, target.limits, config.repeats, config.trials)
     snapshot = take_snapshot(folder, target)
     space = _space(target, snapshot.code)
-    proposer = load(PROPOSERS, config.proposer, "proposer")(space, config.seed)
+    asking = Asking(config.model, clock, voice) if config.model else None
+    proposer = _proposer(config, target, space, snapshot.code, asking)
     mounts = _mounts(target, folder.resolve(), snapshot.large)
     picked = pick(config.sandbox)
-    _make_folder(run_folder)
+    facts = asking.preflight() if asking else None
+    make_folder(run_folder)
     voice.say(f"setting up {run_folder}")
     if snapshot.left_out:
         names = ", ".join(snapshot.left_out)
@@ -76,7 +79,7 @@ def new_run(
     with Store(run_folder) as store, beating(store.paths.heartbeat, clock.elapsed):
         data = prepare(target, snapshot.code, store.paths.folder / "work", config.budget, voice.say)
         root = store.ledger.commit(
-            Entry(BEST, None, f"{target.name}: the target as it was brought\n", _now(), snapshot.code)
+            Entry(BEST, None, f"{target.name}: the target as it was brought\n", _utc_now(), snapshot.code)
         )
         started = Started(
             name=run_folder.name,
@@ -87,12 +90,12 @@ def new_run(
             large=snapshot.large,
             data_sha256=data.sha256 if data else "",
             root=root,
-            session=session_of(config, target, picked),
+            session=session_of(config, target, picked, facts),
         )
-        (run_folder / "run.toml").write_text(_readable(run_folder.name, folder, config, target))
+        (run_folder / "run.toml").write_text(readable(run_folder.name, folder, config, target))
         voice.tell(store.append(started, clock.elapsed()), started)
         store.heal(clock.elapsed())
-        parts = Parts(target, space, proposer, picked, mounts, data, make_executor)
+        parts = Parts(config, target, space, proposer, asking, picked, mounts, data, make_executor)
         with _study(store, parts, clock, voice) as study:
             yield study
 
@@ -116,13 +119,15 @@ def resumed_run(
         lost = store.lost_seconds()
         clock = Clock(store.state.elapsed + lost)
         store.heal(clock.elapsed())
-        config, target = started.settings, started.target
+        config, target = changes.settings(started.settings, before), started.target
         mounts = _mounts(target, Path(started.folder), started.large)
         picked = pick(changes.sandbox or config.sandbox)
-        session = session_after(before, session_of(config, target, picked), changes, target.metric.sign)
         code = store.code_of(None)
         space = _space(target, code)
-        proposer = load(PROPOSERS, config.proposer, "proposer")(space, config.seed)
+        asking = Asking(config.model, clock, voice, len(store.state.calls)) if config.model else None
+        proposer = _proposer(config, target, space, code, asking)
+        facts = asking.preflight() if asking else None
+        session = session_after(before, session_of(config, target, picked, facts), changes, target.metric.sign)
         with beating(store.paths.heartbeat, clock.elapsed):
             left = max(1.0, session.budget_seconds - clock.elapsed())
             data = prepare(target, code, store.paths.folder / "work", left, voice.say)
@@ -130,18 +135,20 @@ def resumed_run(
                 raise AgentError("the prepared data is not what this run began with: results would not compare")
             event = Resumed(session=session, lost_seconds=round(lost, 3))
             voice.tell(store.append(event, clock.elapsed()), event)
-            parts = Parts(target, space, proposer, picked, mounts, data, make_executor)
+            parts = Parts(config, target, space, proposer, asking, picked, mounts, data, make_executor)
             with _study(store, parts, clock, voice) as study:
                 yield study
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts of a study that depend on the target and the machine."""
+    """The parts of a study that depend on the settings, the target and the machine."""
 
+    config: RunConfig
     target: Target
     space: Space
     proposer: Proposer
+    asking: Asking | None
     picked: Picked
     mounts: tuple[Mount, ...]
     data: Data | None
@@ -150,10 +157,7 @@ class Parts:
 
 @contextmanager
 def _study(store: Store, parts: Parts, clock: Clock, voice: Voice) -> Iterator[Study]:
-    started = store.state.started
-    if started is None:
-        raise ValueError("the run has not begun")
-    config = started.settings
+    config = parts.config
     shop = Workshop(
         target=parts.target,
         jail=parts.picked.jail,
@@ -164,15 +168,19 @@ def _study(store: Store, parts: Parts, clock: Clock, voice: Voice) -> Iterator[S
         gpu=Path("/dev/nvidiactl").exists(),
     )
     stop = Stop()
+    if parts.asking is not None:
+        parts.asking.bind(store, stop, parts.target)
     executor = parts.make_executor(shop, stop.now)
     try:
         yield Study(
             config=config,
             target=parts.target,
             space=parts.space,
-            plan=make_plan(config.budget, parts.target.limits, config.repeats, config.trials),
+            plan=_plan(store, parts),
             store=store,
             proposer=parts.proposer,
+            line=parts.asking.line if parts.asking else None,
+            watch=parts.asking.watch if parts.asking else None,
             executor=executor,
             clock=clock,
             stop=stop,
@@ -180,6 +188,29 @@ def _study(store: Store, parts: Parts, clock: Clock, voice: Voice) -> Iterator[S
         )
     finally:
         executor.close()
+
+
+def _plan(store: Store, parts: Parts) -> Plan:
+    config, session = parts.config, store.state.session
+    facts = session.model if session else None
+    asking = (proposal_seconds(facts) or 0.0) if facts else 0.0
+    return make_plan(config.budget, parts.target.limits, config.repeats, config.trials, asking)
+
+
+def _proposer(config: RunConfig, target: Target, space: Space, code: Code, asking: Asking | None) -> Proposer:
+    workbench = asking.workbench(target, _brief(target, code)) if asking else None
+    setup = Setup(space, config.seed, workbench)
+    if workbench is None or config.on_model_outage != "constants":
+        proposer: Proposer = load(PROPOSERS, config.proposer, "proposer")(setup)
+        return proposer
+    chosen, instead = (load(PROPOSERS, name, "proposer") for name in (config.proposer, INSTEAD))
+    return DuringOutage(chosen(setup), instead, setup)
+
+
+def _brief(target: Target, code: Code) -> str:
+    if target.brief is None:
+        return ""
+    return code[target.brief if target.brief in code else Path(target.brief).name].decode(errors="replace")
 
 
 def _space(target: Target, code: Code) -> Space:
@@ -203,32 +234,5 @@ def _mounts(target: Target, folder: Path, large: tuple[str, ...]) -> tuple[Mount
     return mounts
 
 
-def _make_folder(run_folder: Path) -> None:
-    """Make the folder, or take over that of a run that never began: git or the data failed then, or it was killed."""
-    journal = Paths(run_folder).journal
-    if journal.is_file() and not read(journal).records:
-        return
-    if run_folder.exists():
-        raise UsageError(
-            f"the run {run_folder.name} exists: `agent resume {run_folder.name}` goes on with it, "
-            "or choose another --name"
-        )
-    try:
-        run_folder.mkdir(parents=True)
-    except OSError as error:
-        raise UsageError(f"cannot make {run_folder}: {error.strerror}; choose another --runs-dir") from error
-
-
-def _now() -> str:
+def _utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def _readable(name: str, folder: Path, config: RunConfig, target: Target) -> str:
-    """run.toml: the settings for people; the journal is what counts."""
-    table = {
-        "name": name,
-        "folder": str(folder.resolve()),
-        "settings": config.model_dump(mode="json", exclude_none=True),
-        "target": target.model_dump(mode="json", exclude_none=True),
-    }
-    return "# for reading only: the journal holds what counts\n" + tomli_w.dumps(table)

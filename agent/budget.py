@@ -39,12 +39,16 @@ class Clock:
 
 @dataclass(frozen=True)
 class Plan:
-    """What the budget allows: `trials` after `baseline_repeats` trainings of the baseline, `trial_seconds` each."""
+    """What the budget allows: `trials` after `baseline_repeats` trainings of the baseline, `trial_seconds` each.
+
+    `propose_seconds` is what asking a language model for each of them takes; 0 without one, or if that is not known.
+    """
 
     budget: float
     trial_seconds: float
     baseline_repeats: int
     trials: int
+    propose_seconds: float = 0.0
 
     def sentence(self) -> str:
         """The plan in words."""
@@ -53,10 +57,16 @@ class Plan:
         baseline = once if times == 1 else f"{times} trainings of the baseline"
         if not self.trials:
             return f"{baseline}, {each} each; trials only as far as they turn out quicker"
-        return f"about {self.trials} trials of {each}, after {baseline}"
+        asking = ""
+        if self.propose_seconds:
+            hourly = f"{3600 / self.propose_seconds:.0f} an hour"
+            asking = f" and {show_duration(self.propose_seconds)} for each proposal ({hourly})"
+        return f"about {self.trials} trials of {each}{asking}, after {baseline}"
 
 
-def make_plan(budget: float, limits: TargetLimits, repeats: int | None, trials: int | None = None) -> Plan:
+def make_plan(
+    budget: float, limits: TargetLimits, repeats: int | None, trials: int | None = None, propose_seconds: float = 0.0
+) -> Plan:
     """Divide a budget before anything is measured.
 
     Raises:
@@ -70,8 +80,8 @@ def make_plan(budget: float, limits: TargetLimits, repeats: int | None, trials: 
         )
     whole = int(budget / each)
     baseline = repeats or (3 if whole >= 9 else 2 if whole >= 4 else 1)
-    left = max(0, whole - baseline)
-    return Plan(budget, each, baseline, left if trials is None else min(left, trials))
+    left = max(0, int((budget - baseline * each) / (each + propose_seconds)))
+    return Plan(budget, each, baseline, left if trials is None else min(left, trials), propose_seconds)
 
 
 def expected_seconds(state: State, limits: TargetLimits) -> float:

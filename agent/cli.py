@@ -9,7 +9,7 @@ import sys
 
 import click
 
-from agent.commands import bench, reading, running, starting
+from agent.commands import bench, models, reading, running, saying, starting
 from agent.errors import AgentError
 
 _DISK = {
@@ -39,6 +39,7 @@ def cli() -> None:
 for command in (
     running.run,
     running.resume,
+    saying.note,
     reading.status,
     reading.log,
     reading.show,
@@ -47,6 +48,7 @@ for command in (
     reading.verify,
     starting.init,
     starting.space,
+    models.models,
     starting.doctor,
     bench.bench,
 ):

@@ -4,25 +4,20 @@ The loop knows only seams: a proposer, an executor, a store. A new run, a resume
 whose first act is replay. Nothing is remembered here: what happened is in the journal before the next step is taken.
 """
 
-import threading
-from dataclasses import dataclass, field
-from typing import Protocol
-
-from agent.budget import Clock, Plan, expected_seconds
-from agent.code import digest
-from agent.config import RunConfig
+from agent.code import Code, digest
 from agent.edits.apply import Patched, apply
 from agent.edits.errors import EditError
+from agent.edits.gates.duplicates import same_as
+from agent.edits.gates.shape import shape
+from agent.ending import INTERRUPTED, why_stop
 from agent.errors import AgentError
-from agent.executors.base import Executor
-from agent.history.events import Closed, Ended, Event, Measured, Noted, Proposed, Session
-from agent.history.store import Store
+from agent.history.events import Closed, Ended, Event, Measured, Noted, Proposed, Voided, Word
+from agent.history.inbox import Inbox
+from agent.models.base import Interrupted, ModelError, Trouble
 from agent.nouns import Decision, End, Proposal, Trial, Verdict, Void
-from agent.proposers.base import Exhausted, Proposer
-from agent.space import Space
+from agent.proposers.base import Exhausted, NoProposal
 from agent.state import State
-from agent.target import Target
-from agent.units import show_duration
+from agent.study import Study
 from agent.verdict import decide
 from agent.workshop import Job, seed_of
 from sandbox.spec import Outcome, Phase, SandboxError
@@ -31,46 +26,6 @@ BASELINE = Proposal(source="baseline", title="the script as it is")
 
 _TICK_SECONDS = 0.25
 _LEAST_STARTUP = 10.0
-_MOST_VOID = 50  # proposals in a row that cost no training before the search is called stuck
-
-
-@dataclass
-class Stop:
-    """What the user asked for: `soon` after the running trial, `now` at once. Set from signal handlers."""
-
-    soon: threading.Event = field(default_factory=threading.Event)
-    now: threading.Event = field(default_factory=threading.Event)
-
-    @property
-    def asked(self) -> bool:
-        """Whether the user asked for an end, either way."""
-        return self.soon.is_set() or self.now.is_set()
-
-
-class Voice(Protocol):
-    """How a session speaks to its user."""
-
-    def say(self, line: str) -> None:
-        """One line."""
-
-    def tell(self, state: State, event: Event) -> None:
-        """An event, and the state after it."""
-
-
-@dataclass(frozen=True)
-class Study:
-    """Everything one session of a run works with."""
-
-    config: RunConfig
-    target: Target
-    space: Space
-    plan: Plan
-    store: Store
-    proposer: Proposer
-    executor: Executor
-    clock: Clock
-    stop: Stop
-    voice: Voice
 
 
 def run(study: Study) -> State:
@@ -96,8 +51,12 @@ def _run(study: Study) -> Ended:
         _advance(study, trial)
     ended, announced = None, False
     while True:
+        _listen(study)
         ended = ended or _fill(study)
         if not study.executor.busy:
+            if ended is None and study.store.state.paused:
+                study.stop.soon.wait(_TICK_SECONDS)
+                continue
             return ended or Ended(by=End.SEARCHED, reason="nothing is left to do")
         done = study.executor.next_measurement(_TICK_SECONDS)
         if done is not None and done.measurement is not None:
@@ -106,6 +65,18 @@ def _run(study: Study) -> Ended:
         if study.stop.soon.is_set() and not announced:
             announced = True
             study.voice.say("finishing the running trial; Ctrl-C again stops at once and loses nothing")
+
+
+def _listen(study: Study) -> None:
+    """Journal what the user said meanwhile, and obey it."""
+    inbox = Inbox(study.store.paths.folder)
+    heard = {said.id for _, said in study.store.state.said}
+    for said in inbox.waiting():
+        if said.id not in heard:
+            _append(study, said)
+            if said.word is Word.STOP:
+                study.stop.soon.set()
+        inbox.done(said)
 
 
 def _append(study: Study, event: Event) -> State:
@@ -121,25 +92,34 @@ def _fill(study: Study) -> Ended | None:
             return None
         if (ended := why_stop(study, opening=True)) is not None:
             return ended
-        if study.store.state.trials and study.store.state.baseline is None:
+        if study.store.state.trials and (study.store.state.baseline is None or study.store.state.paused):
             return None
         try:
             _open(study)
         except Exhausted as exhausted:
             return Ended(by=End.SEARCHED, reason=str(exhausted))
+        except Interrupted:
+            reason = "the budget is used: it has no room for another trial once the model has answered"
+            return why_stop(study, opening=True) or Ended(by=End.BUDGET, reason=reason)
+        _listen(study)
 
 
 def _open(study: Study) -> None:
     """Ask for a proposal, apply it, journal it, and start its training."""
-    state, began = study.store.state, study.clock.elapsed()
-    proposal = study.proposer.ask(state) if state.trials else BASELINE
-    patched, void = _patched(study, proposal)
+    began, parent = study.clock.elapsed(), study.store.state.best
+    proposal = _asked(study, began) if study.store.state.trials else BASELINE
+    if proposal is None:
+        return
+    parent = parent if proposal.parent is None else proposal.parent
+    patched, void = _patched(study, proposal, parent)
+    state = study.store.state
     event = Proposed(
         trial=len(state.trials),
-        parent=state.best,
-        proposal=proposal,
+        parent=parent,
+        proposal=proposal.model_copy(update={"patch": "", "parent": None}),
         diff=patched.diff,
         code_sha256=digest(patched.code),
+        shape_sha256=_shape(study, patched.code),
         propose_seconds=round(study.clock.elapsed() - began, 3),
         void=void,
     )
@@ -147,19 +127,48 @@ def _open(study: Study) -> None:
     _advance(study, state.trials[event.trial])
 
 
-def _patched(study: Study, proposal: Proposal) -> tuple[Patched, Void | None]:
-    """The champion's code with the proposal applied; and its outcome, if that needs no training to be known."""
+def _asked(study: Study, began: float) -> Proposal | None:
+    """What the proposer proposes; None if a language model gave nothing usable, which is journalled.
+
+    Raises:
+        Exhausted, Interrupted: the search, or the asking, has ended.
+        ModelError: there is no use in asking the model again.
+    """
+    try:
+        return study.proposer.ask(study.store.state)
+    except NoProposal as nothing:
+        void = Voided(**vars(nothing), seconds=round(study.clock.elapsed() - began, 3))
+        _append(study, void)
+        return None
+    except (Interrupted, ModelError) as ended:
+        calls = study.line.drain() if study.line is not None else ()
+        if isinstance(ended, ModelError) and ended.trouble is Trouble.ENDED:
+            raise Exhausted(str(ended)) from ended
+        if calls:
+            wrong = ended.trouble if isinstance(ended, ModelError) else INTERRUPTED
+            reason = str(ended) or "the answer was not waited for"
+            seconds = round(study.clock.elapsed() - began, 3)
+            source = study.config.proposer
+            _append(study, Voided(source=source, wrong=wrong, reason=reason, calls=calls, seconds=seconds))
+        raise
+
+
+def _patched(study: Study, proposal: Proposal, parent: int | None) -> tuple[Patched, Void | None]:
+    """The parent's code with the proposal applied; and its outcome, if that needs no training to be known."""
     state = study.store.state
-    before = study.store.code_of(state.best)
+    before = study.store.code_of(parent)
     try:
         patched = apply(proposal, before, study.space)
     except EditError as error:
         return Patched(before, ""), Void(outcome=Outcome.BAD_PATCH, reason=str(error))
-    sha = digest(patched.code)
-    same = next((t for t in state.trials if t.code_sha256 == sha and t.outcome is not Outcome.BAD_PATCH), None)
+    same = same_as(state, _shape(study, patched.code))
     if same is None:
         return patched, None
     return patched, Void(outcome=Outcome.DUPLICATE, reason=f"the same code as trial {same.id}")
+
+
+def _shape(study: Study, code: Code) -> str:
+    return shape({path: code[path].decode(errors="replace") for path in study.target.edit})
 
 
 def _advance(study: Study, trial: Trial) -> None:
@@ -196,38 +205,3 @@ def _startup_seconds(state: State) -> float | None:
     """How long a start-up may take, by the baseline's: what trains before it says so gains little by it."""
     took = [m.seconds.get(Phase.STARTUP, 0.0) for m in state.trials[0].measurements] if state.baseline else []
     return max(_LEAST_STARTUP, 3 * max(took)) if took else None
-
-
-def why_stop(study: Study, opening: bool) -> Ended | None:
-    """Why no further training may start; None if one may. `opening`: of a new trial, not an open one's."""
-    state, session = study.store.state, study.store.state.session
-    if session is None:
-        raise ValueError("the run has no session")
-    if study.stop.asked:
-        return Ended(by=End.USER, reason="stopped by the user")
-    left = session.budget_seconds - study.clock.elapsed()
-    need = expected_seconds(state, study.target.limits)
-    if left < need:
-        seconds = f"{show_duration(max(0, left))} left, and a trial takes about {show_duration(need)}"
-        return Ended(by=End.BUDGET, reason=f"the budget is used: {seconds}")
-    return _why_enough(state, session, opening) or _why_stuck(state, study.config.proposer)
-
-
-def _why_enough(state: State, session: Session, opening: bool) -> Ended | None:
-    baseline, champion = state.baseline, state.champion
-    if baseline is not None and not baseline.kept and baseline.verdict is not None:
-        return Ended(by=End.BASELINE, reason=f"the script does not run as it is: {baseline.verdict.reason}")
-    if opening and session.max_trials is not None and len(state.trials) > session.max_trials:
-        return Ended(by=End.TRIALS, reason=f"{session.max_trials} trials are done")
-    best = champion.loss if champion else None
-    if best is not None and session.target_loss is not None and best <= session.target_loss:
-        return Ended(by=End.TARGET, reason=f"trial {state.best} reached the target")
-    return None
-
-
-def _why_stuck(state: State, proposer: str) -> Ended | None:
-    last = state.trials[-_MOST_VOID:]
-    if len(last) == _MOST_VOID and all(trial.void is not None for trial in last):
-        reason = f"the last {_MOST_VOID} proposals of {proposer} were duplicates or did not apply"
-        return Ended(by=End.STUCK, reason=reason)
-    return None

@@ -6,8 +6,10 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from agent.errors import UsageError
+from agent.history.call_store import CallStore
 from agent.history.journal import read
 from agent.history.store import Paths
 from agent.nouns import Trial
@@ -69,6 +71,21 @@ def find_trial(run: Run, trial: int) -> Trial:
     if not 0 <= trial < len(run.state.trials):
         raise UsageError(f"{run.folder.name} has no trial {trial}: it has 0 to {len(run.state.trials) - 1}")
     return run.state.trials[trial]
+
+
+def conversations(run: Run, trial: Trial) -> list[dict[str, Any]]:
+    """What language models were asked for a trial and what they answered, as it was stored.
+
+    Raises:
+        UsageError: no model was asked for it, or what it was asked is not there any more.
+    """
+    if not trial.proposal.calls:
+        raise UsageError(f"no model was asked for trial {trial.id}: it comes from {trial.proposal.source}")
+    store = CallStore(run.folder)
+    try:
+        return [store.read(call.number) for call in trial.proposal.calls]
+    except (OSError, ValueError) as error:
+        raise UsageError(f"the calls of trial {trial.id} cannot be read in {run.folder / 'calls'}: {error}") from error
 
 
 def free_name(runs_dir: Path, target: str) -> str:

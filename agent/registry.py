@@ -14,6 +14,8 @@ PROPOSERS: Mapping[str, str] = {
     "pattern": "agent.proposers.pattern:PatternSearch",
     "random": "agent.proposers.random_search:RandomSearch",
     "cma": "agent.proposers.cma_es:CmaEs",
+    "code": "agent.proposers.code_editor:CodeEditor",
+    "llm-constants": "agent.proposers.llm_constants:LlmConstants",
 }
 
 

@@ -10,15 +10,17 @@ from pathlib import Path
 
 import psutil
 
-from agent.config import RunConfig
+from agent.calls import ModelFacts
+from agent.config import RunConfig, WhatInOutage
 from agent.errors import UsageError
 from agent.history.events import Session
+from agent.models.config import ModelConfig
 from agent.target import Target
 from agent.units import show_size
 from sandbox.jail import Picked
 
 
-def session_of(config: RunConfig, target: Target, picked: Picked) -> Session:
+def session_of(config: RunConfig, target: Target, picked: Picked, model: ModelFacts | None = None) -> Session:
     """The session of this process."""
     goal = config.target_loss
     return Session(
@@ -32,6 +34,9 @@ def session_of(config: RunConfig, target: Target, picked: Picked) -> Session:
         host=socket.gethostname(),
         hardware=hardware(),
         software=software(),
+        model=model,
+        backend=config.model,
+        on_model_outage=config.on_model_outage,
     )
 
 
@@ -44,12 +49,28 @@ class Changes:
         trials: new number of trials to stop after.
         goal: new metric to stop at.
         sandbox: another jail.
+        model: another language model.
+        on_model_outage: what to do when it does not answer.
     """
 
     budget: float | None = None
     trials: int | None = None
     goal: float | None = None
     sandbox: str | None = None
+    model: ModelConfig | None = None
+    on_model_outage: WhatInOutage | None = None
+
+    def settings(self, config: RunConfig, before: Session) -> RunConfig:
+        """The run's settings with what this resume, or an earlier one, changed of its language model."""
+        if self.model is not None and before.backend is None:
+            raise UsageError(
+                f"the run searches by {config.proposer}, without a model: start a new run to search with one"
+            )
+        changed = {
+            "model": self.model or before.backend,
+            "on_model_outage": self.on_model_outage or before.on_model_outage,
+        }
+        return config.model_copy(update=changed)
 
 
 def session_after(before: Session, now: Session, changes: Changes, sign: int) -> Session:

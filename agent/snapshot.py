@@ -17,7 +17,19 @@ _NOT_CODE = {"__pycache__", "runs", "node_modules", "venv", "env", "build", "dis
 
 
 # what a run keeps in its own folder beside the code: a target's files of these names are left out
-OWN_NAMES = ("journal.jsonl", "result.json", "run.toml", "lock", "heartbeat", "report.html", "logs", "work", ".git")
+OWN_NAMES = (
+    "journal.jsonl",
+    "result.json",
+    "run.toml",
+    "lock",
+    "heartbeat",
+    "report.html",
+    "logs",
+    "work",
+    "calls",
+    "inbox",
+    ".git",
+)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from sandbox.classify import classify
 from sandbox.spec import Evidence, Finding, Outcome, Phase
 
 _LEAST_FREE = 64 * 2**20
+_TAIL_CHARS = 3000
 
 
 def measure(shop: Workshop, follow: Follow) -> Measurement:
@@ -98,6 +99,11 @@ def _reported(shop: Workshop, follow: Follow) -> Judged:
     return Judged(Finding(Outcome.OK, ""), value, 0.0)
 
 
+def _last_words(tail: str) -> str:
+    """The end of a failed program's output, short enough for a record and a prompt."""
+    return tail[-_TAIL_CHARS:].partition("\n")[2].rstrip() if len(tail) > _TAIL_CHARS else tail.rstrip()
+
+
 def _measurement(shop: Workshop, follow: Follow, evidence: Evidence, judged: Judged, code_sha256: str) -> Measurement:
     seconds = dict(evidence.seconds)
     if judged.seconds:
@@ -107,6 +113,7 @@ def _measurement(shop: Workshop, follow: Follow, evidence: Evidence, judged: Jud
         seed=follow.job.seed,
         outcome=judged.finding.outcome,
         reason=judged.finding.reason,
+        tail="" if judged.finding.outcome is Outcome.OK else _last_words(evidence.tail),
         loss=None if judged.metric is None else metric.sign * judged.metric,
         seconds={phase: round(value, 3) for phase, value in seconds.items()},
         total_seconds=round(time.monotonic() - follow.began, 3),

@@ -5,16 +5,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from agent.assemble import new_run, resumed_run
+from agent.assemble import MakeExecutor, new_run, resumed_run
 from agent.budget import Clock
 from agent.code import digest
 from agent.config import RunConfig
 from agent.executors.base import Done
 from agent.history.events import Event
-from agent.loop import Study
 from agent.nouns import Measurement
 from agent.session import Changes
 from agent.state import State
+from agent.study import Study
 from agent.workshop import Follow, Job, Workshop
 from sandbox.spec import Outcome, Phase
 
@@ -97,14 +97,16 @@ def toy_target(folder: Path, script: str = SCRIPT) -> Path:
 
 
 @contextmanager
-def study_in(folder: Path, script: str = SCRIPT, **settings: object) -> Iterator[Study]:
+def study_in(
+    folder: Path, script: str = SCRIPT, executor: MakeExecutor = Pretend, **settings: object
+) -> Iterator[Study]:
     """The study of the run in `folder / "run"`: a new one, or the one that is there, resumed."""
     run = folder / "run"
     if (run / "journal.jsonl").exists() and (run / "journal.jsonl").stat().st_size:
-        with resumed_run(run, Changes(), Silent(), Pretend) as study:
+        with resumed_run(run, Changes(), Silent(), executor) as study:
             yield study
         return
     values = {"budget": "1h", "proposer": "random", "trials": 6, "sandbox": "none"} | settings
     config = RunConfig.model_validate(values)
-    with new_run(config, toy_target(folder / "target", script), run, Clock(), Silent(), Pretend) as study:
+    with new_run(config, toy_target(folder / "target", script), run, Clock(), Silent(), executor) as study:
         yield study

@@ -30,7 +30,7 @@ FLAGS = {
     "a budget below one trial": (("run", "tiny", "--budget", "5s"), "shorter than one trial"),
     "an unknown proposer": (
         (*RUN, "--proposer", "cmaa"),
-        "unknown proposer 'cmaa': choose one of cma, pattern, random",
+        "unknown proposer 'cmaa': choose one of cma, code, llm-constants, pattern, random",
     ),
     "a proposer of no module": ((*RUN, "--proposer", "no.such:Thing"), "cannot import proposer 'no.such:Thing'"),
     "a proposer not in its module": ((*RUN, "--proposer", "json:Thing"), "json has no Thing"),

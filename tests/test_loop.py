@@ -10,10 +10,11 @@ from agent.budget import Clock, expected_seconds, make_plan
 from agent.errors import AgentError, UsageError
 from agent.executors.base import Done
 from agent.history.events import Ended
-from agent.loop import Study, run
+from agent.loop import run
 from agent.nouns import Decision, End, Measurement, Proposal, Trial, Verdict
-from agent.space import Space
+from agent.proposers.base import Setup
 from agent.state import State, seconds_by_use
+from agent.study import Study
 from agent.target import TargetLimits
 from agent.verdict import decide
 from sandbox.spec import Outcome
@@ -24,7 +25,7 @@ LIMITS = TargetLimits.model_validate({"train_seconds": 30})
 class Stubborn:
     """Proposes the same thing for ever."""
 
-    def __init__(self, space: Space, seed: int) -> None:
+    def __init__(self, setup: Setup) -> None:
         pass
 
     def ask(self, state: State) -> Proposal:
@@ -88,7 +89,7 @@ def test_duplicates_are_not_trained_and_a_stuck_search_ends(tmp_path: Path) -> N
     assert state.trials[2].failure == "the same code as trial 1"
     assert not state.trials[2].measurements
     assert state.ended is not None
-    assert "duplicates or did not apply" in state.ended.reason
+    assert "duplicates, did not apply or were unusable" in state.ended.reason
 
 
 def test_what_does_not_apply_is_an_outcome_without_a_number(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from agent.history.events import Closed, Measured, Proposed, Session, Started
 from agent.history.fast_import import BEST, Entry
 from agent.history.store import Store
 from agent.nouns import CurvePoint, Decision, Measurement, Proposal, Value, Verdict
+from agent.proposers.base import Setup
 from agent.proposers.cma_es import CmaEs
 from agent.space import find_space
 from agent.target import Metric, Target
@@ -56,7 +57,7 @@ def measure_history(folder: Path, trials: int, tick: Callable[[int], None] = lam
     began = time.perf_counter()
     with Store(folder) as store:
         store.heal(store.state.elapsed)
-        proposer = CmaEs(find_space({"train.py": code_of(0)["train.py"].decode()}, {}), seed=0)
+        proposer = CmaEs(Setup(find_space({"train.py": code_of(0)["train.py"].decode()}, {}), seed=0))
         for closed in store.state.closed_trials:
             proposer.tell(closed)
         proposer.ask(store.state)

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from agent.models.config import ModelConfig
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,6 +31,24 @@ def run_argument(command: F) -> F:
 def as_json(command: F) -> F:
     """`--json`."""
     return click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")(command)
+
+
+def outage(command: F) -> F:
+    """`--on-model-outage`."""
+    return click.option(
+        "--on-model-outage",
+        type=click.Choice(["wait", "constants", "stop"]),
+        help="When the model has not answered for ten minutes: wait as long as the budget lasts (the default), search "
+        "the constants without it, named so in every record, or stop.",
+    )(command)
+
+
+def named_model(text: str) -> "ModelConfig":
+    """What `--model` names; profiles are those of agent.toml."""
+    from agent.models.choose import parse_model
+    from agent.models.profiles import load_profiles
+
+    return parse_model(text, load_profiles())
 
 
 def jail_level(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:

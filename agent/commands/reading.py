@@ -56,15 +56,22 @@ def log(run: str | None, kept: bool, as_json: bool, runs_dir: Path) -> None:
 @click.command()
 @click.argument("run")
 @click.argument("trial", type=int)
+@click.option("--prompt", is_flag=True, help="What the language model was asked for it, and what it answered.")
 @as_json
 @runs_dir
-def show(run: str, trial: int, as_json: bool, runs_dir: Path) -> None:
+def show(run: str, trial: int, prompt: bool, as_json: bool, runs_dir: Path) -> None:
     """One trial: what was changed, why, and what came of it."""
-    from agent.reading import find_run, find_trial, open_run
+    from agent.reading import conversations, find_run, find_trial, open_run
+    from agent.ui.call_lines import conversation_lines
     from agent.ui.tables import trial_lines, trial_record
 
     found = open_run(find_run(run, runs_dir))
     chosen = find_trial(found, trial)
+    if prompt:
+        calls = conversations(found, chosen)
+        if not _say(calls, as_json):
+            click.echo("\n".join(line for call in calls for line in conversation_lines(call)))
+        return
     if not _say(trial_record(found.state, chosen), as_json):
         click.echo("\n".join(trial_lines(found, chosen)))
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agent.commands.options import duration, jail_level, run_argument, runs_dir
+from agent.commands.options import duration, jail_level, named_model, outage, run_argument, runs_dir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.loop import Stop, Study
     from agent.state import State
+    from agent.study import Stop, Study
     from agent.ui.live import Live
     from agent.ui.plain import Plain
 
@@ -24,9 +24,13 @@ if TYPE_CHECKING:
 @click.argument("target", type=click.Path(path_type=Path), required=False)
 @click.option("--budget", required=True, callback=duration, help="Wall-clock for everything: 10m, 5h, 1h30m.")
 @click.option("--trial-time", callback=duration, help="Training time of one trial; the target's own by default.")
+@click.option("--model", help="The LLM: NAME@URL, litellm:provider/name, scripted:FILE, or a profile of agent.toml.")
 @click.option(
-    "--proposer", default="pattern", show_default=True, help="Search method: pattern, cma, random, or mypkg.mod:Mine."
+    "--proposer",
+    help="Search method: code, llm-constants, pattern, cma, random, or mypkg.mod:Mine; "
+    "by default code with a --model, and pattern without.",
 )
+@outage
 @click.option("--name", help="Name of the run; target and date by default.")
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Everything random follows from it."
@@ -54,6 +58,9 @@ def run(target: Path | None, name: str | None, runs_dir: Path, **flags: Any) -> 
     clock = Clock()
     folder = target or own_target()
     values = {key: value for key, value in flags.items() if value is not None}
+    if "model" in values:
+        values["model"] = named_model(values["model"])
+    values.setdefault("proposer", "code" if "model" in values else "pattern")
     values["target_loss"] = values.pop("goal", None)
     config = checked(RunConfig, values, "agent run")
     if name is not None and not re.fullmatch(r"\w[\w.+-]{0,99}", name):
@@ -70,9 +77,13 @@ def run(target: Path | None, name: str | None, runs_dir: Path, **flags: Any) -> 
 @click.option("--trials", type=click.IntRange(min=1), help="New number of trials to stop after.")
 @click.option("--target", "goal", type=float, help="New metric to stop at.")
 @click.option("--sandbox", callback=jail_level, help="Another jail than the run began with.")
+@click.option("--model", help="Another LLM from here on; the history shows where it was swapped.")
+@outage
 @runs_dir
 def resume(run: str | None, runs_dir: Path, **changes: Any) -> None:
     """Go on with a run that was stopped, killed, or has used its budget (then give a larger --budget)."""
+    if changes["model"] is not None:
+        changes["model"] = named_model(changes["model"])
     from agent.assemble import resumed_run
     from agent.reading import find_run
     from agent.session import Changes
@@ -93,8 +104,7 @@ def _session(study: "Study", view: "Live | Plain") -> None:
     from agent.ui.words import opening, result_lines
 
     state = study.store.state
-    constants = f"{study.config.proposer} over {len(study.space.knobs)} constants of {', '.join(study.target.edit)}"
-    for label, text in opening(state, constants, _plan(study)):
+    for label, text in opening(state, _search(study), _plan(study)):
         view.say(f"  {label:<8} {text}")
     with _signals(study.stop), view.watching(study):
         state = run_loop(study)
@@ -106,6 +116,13 @@ def _session(study: "Study", view: "Live | Plain") -> None:
         sys.exit(1)
     if study.stop.asked:
         sys.exit(130)
+
+
+def _search(study: "Study") -> str:
+    files = ", ".join(study.target.edit)
+    if study.config.proposer == "code":
+        return f"code: the model edits {files}"
+    return f"{study.config.proposer} over {len(study.space.knobs)} constants of {files}"
 
 
 def _plan(study: "Study") -> str:

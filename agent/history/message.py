@@ -4,6 +4,7 @@ import re
 import statistics
 from typing import Any
 
+from agent.calls import spent
 from agent.nouns import Trial
 from agent.state import State
 from sandbox.spec import Phase
@@ -35,6 +36,8 @@ def _trailers(state: State, trial: Trial) -> dict[str, Any]:
     judge = state.started.files.get(str(state.metric.judge)) if state.started else None
     train = [m.seconds[Phase.TRAIN] for m in trial.measurements if Phase.TRAIN in m.seconds]
     peak = max((m.peak_memory_bytes for m in trial.measurements), default=0)
+    calls = trial.proposal.calls
+    used = spent(calls)
     found = {
         "Trial": trial.id,
         "Outcome": trial.outcome,
@@ -44,6 +47,10 @@ def _trailers(state: State, trial: Trial) -> dict[str, Any]:
         "Peak-Memory-MB": round(peak / 1e6) or None,
         "Train-Seconds": f"{statistics.mean(train):.1f}" if train else None,
         "Source": trial.proposal.source,
+        "Model": ", ".join(dict.fromkeys(call.model for call in calls)),
+        "Prompt-SHA256": calls[-1].prompt_sha256 if calls else None,
+        "Tokens": f"{used.prompt_tokens} in, {used.completion_tokens} out" if calls else None,
+        "Repairs": trial.proposal.repairs,
         "Judge-SHA256": judge,
         "Self-Reported": "yes" if state.metric.self_reported else None,
         "Sandbox": " ".join([m.jail for m in trial.measurements][:1]),

@@ -19,9 +19,8 @@ from cmaes import CMA
 from numpy.typing import NDArray
 
 from agent.nouns import Proposal, Trial, Value
-from agent.proposers.base import rng
+from agent.proposers.base import Setup, rng
 from agent.proposers.configurations import check, first_untried, learnable_loss, title, tried
-from agent.space import Space
 from agent.state import State
 
 _SIGMA = 1 / 6  # of the unit cube: the published study's (and Optuna's) default
@@ -33,8 +32,7 @@ class CmaEs:
     """CMA-ES over the unit cube, one knob an axis. Needs no particular order of asks and tells.
 
     Args:
-        space: what to search; a single knob is enough.
-        seed: seed of the run, 0 or more.
+        setup: the space to search (a single knob is enough) and the seed of the run, 0 or more.
 
     Raises:
         UsageError: a space without knobs, or a negative seed.
@@ -42,7 +40,8 @@ class CmaEs:
 
     source = "cma"
 
-    def __init__(self, space: Space, seed: int) -> None:
+    def __init__(self, setup: Setup) -> None:
+        space, seed = setup.space, setup.seed
         check(space, seed)
         self._space = space
         self._seed = seed

@@ -33,14 +33,20 @@ class Tried:
 
 
 def tried(space: Space, state: State) -> Tried:
-    """What was tried so far. A constant that a trial does not name is as in its parent."""
+    """What was tried so far."""
+    known = configurations(space, state)
+    champion = space.own if state.champion is None else known[state.champion.id]
+    return Tried(frozenset(key(configuration) for configuration in known), champion)
+
+
+def configurations(space: Space, state: State) -> list[Configuration]:
+    """The configuration of each trial, by its id. A constant that a trial does not name is as in its parent."""
     known: list[Configuration] = []
     for trial in state.trials:
         parent = space.own if trial.parent is None else known[trial.parent]
         named = {name: value for name, value in trial.proposal.constants.items() if name in parent}
         known.append({**parent, **named})
-    champion = space.own if state.champion is None else known[state.champion.id]
-    return Tried(frozenset(key(configuration) for configuration in known), champion)
+    return known
 
 
 def key(configuration: Configuration) -> tuple[Value, ...]:

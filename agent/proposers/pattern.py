@@ -17,9 +17,8 @@ import numpy as np
 
 from agent.knobs import Knob
 from agent.nouns import Proposal, Trial, Value
-from agent.proposers.base import rng
+from agent.proposers.base import Setup, rng
 from agent.proposers.configurations import Configuration, check, first_untried, learnable_loss, title, tried
-from agent.space import Space
 from agent.state import State
 
 _STEP = 0.2  # of a constant's range, at first
@@ -50,8 +49,7 @@ class PatternSearch:
     """One constant at a time. Needs no particular order of asks and tells.
 
     Args:
-        space: what to search.
-        seed: seed of the run, 0 or more.
+        setup: the space to search and the seed of the run, 0 or more.
 
     Raises:
         UsageError: a space without knobs, or a negative seed.
@@ -59,7 +57,8 @@ class PatternSearch:
 
     source = "pattern"
 
-    def __init__(self, space: Space, seed: int) -> None:
+    def __init__(self, setup: Setup) -> None:
+        space, seed = setup.space, setup.seed
         check(space, seed)
         self._space, self._seed = space, seed
         self._kept: dict[int, Configuration] = {}  # of each kept trial

@@ -4,9 +4,8 @@ Reference: Bergstra and Bengio, "Random Search for Hyper-Parameter Optimization"
 """
 
 from agent.nouns import Proposal, Trial
-from agent.proposers.base import rng
+from agent.proposers.base import Setup, rng
 from agent.proposers.configurations import check, first_untried, title, tried
-from agent.space import Space
 from agent.state import State
 
 _DRAWS = 200  # before the untried rest of a small space is enumerated
@@ -16,8 +15,7 @@ class RandomSearch:
     """Uniform samples of the unit cube. Learns nothing, repeats nothing.
 
     Args:
-        space: what to search.
-        seed: seed of the run, 0 or more.
+        setup: the space to search and the seed of the run, 0 or more.
 
     Raises:
         UsageError: a space without knobs, or a negative seed.
@@ -25,7 +23,8 @@ class RandomSearch:
 
     source = "random"
 
-    def __init__(self, space: Space, seed: int) -> None:
+    def __init__(self, setup: Setup) -> None:
+        space, seed = setup.space, setup.seed
         check(space, seed)
         self._space = space
         self._seed = seed

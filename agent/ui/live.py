@@ -14,12 +14,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from agent.history.events import Event, Noted
-from agent.loop import Study
+from agent.history.events import Event, Noted, Said, Voided
+from agent.models.base import Watch
 from agent.nouns import Trial
 from agent.state import State, seconds_by_use
+from agent.study import Study
 from agent.ui.spark import spark
-from agent.ui.words import change, fate, metric_label, number, peak_memory, shown, train_seconds
+from agent.ui.words import change, fate, metric_label, number, peak_memory, said_line, shown, train_seconds, void_line
 from agent.units import show_duration, show_size
 from agent.workshop import Follow
 
@@ -42,8 +43,15 @@ class Live:
 
     def tell(self, state: State, event: Event) -> None:
         """Print what should stay on the screen after the run."""
-        if isinstance(event, Noted):
-            self.say(f"note: {event.text}")
+        match event:
+            case Noted():
+                self.say(f"note: {event.text}")
+            case Voided():
+                self.say(void_line(state, event))
+            case Said():
+                self.say(said_line(event))
+            case _:
+                pass
 
     @contextmanager
     def watching(self, study: Study) -> Iterator[None]:
@@ -59,7 +67,7 @@ class Live:
             return ""
         size = self._console.size
         now = (study.clock.elapsed(), time.monotonic())
-        return picture(study.store.state, study.executor.running(), now, (size.width, size.height))
+        return picture(study.store.state, study.executor.running(), now, (size.width, size.height), study.watch)
 
 
 def on_terminal() -> Live:
@@ -68,7 +76,11 @@ def on_terminal() -> Live:
 
 
 def picture(
-    state: State, running: tuple[Follow, ...], now: tuple[float, float], size: tuple[int, int]
+    state: State,
+    running: tuple[Follow, ...],
+    now: tuple[float, float],
+    size: tuple[int, int],
+    asking: Watch | None = None,
 ) -> RenderableType:
     """The whole picture.
 
@@ -77,11 +89,16 @@ def picture(
         running: what runs now.
         now: budget seconds used, and the monotonic time.
         size: columns and lines of the terminal.
+        asking: the call of a language model that goes on.
     """
     width, height = size
     rows = max(3, height - _OTHER_LINES - 2 * len(running))
     parts: list[RenderableType] = [_budget(state, now[0], width)]
     parts += [_running(follow, state, now[1], width) for follow in running]
+    if asking is not None and asking.doing:
+        seconds, tokens = show_duration(max(0.0, now[1] - asking.began)), f", {asking.tokens} tokens"
+        head = Text.assemble(("asking ", "bold"), f"{asking.doing}, {seconds}{tokens if asking.tokens else ''}")
+        parts.append(head)
     parts += [_best(state, width), _trials(state, rows)]
     name = state.started.name if state.started else "run"
     return Panel(Group(*parts), title=Text(name, style="bold"), title_align="left", width=width)

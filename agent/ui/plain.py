@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from agent.history.events import Closed, Event, Measured, Noted
-from agent.loop import Study
+from agent.history.events import Closed, Event, Measured, Noted, Said, Voided
 from agent.state import State
-from agent.ui.words import shown, trial_line
+from agent.study import Study
+from agent.ui.words import said_line, shown, trial_line, void_line
 from agent.units import show_duration
 
 
@@ -33,6 +33,10 @@ class Plain:
                 self.say(f"[{show_duration(state.elapsed):>7}] baseline, training {count}: {loss}")
             case Noted():
                 self.say(f"note: {event.text}")
+            case Voided():
+                self.say(void_line(state, event))
+            case Said():
+                self.say(said_line(event))
             case _:
                 pass
 

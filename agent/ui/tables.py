@@ -2,18 +2,17 @@
 
 import io
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from agent.doctor import Check
+from agent.calls import spent
 from agent.nouns import Measurement, Trial
 from agent.reading import Run
-from agent.space import Space
 from agent.state import State, seconds_by_use
+from agent.ui.call_lines import call_lines, model_lines
 from agent.ui.words import change, count_outcomes, fate, metric_label, peak_memory, result_lines, shown, train_seconds
 from agent.units import show_duration, show_size
 
@@ -27,12 +26,12 @@ def draw(table: Table) -> str:
 
 def runs_table(runs: Sequence[Run]) -> str:
     """One line a run."""
-    table = _table("run", "trials", "kept", "metric", "baseline", "best", "used", "now")
+    table = blank_table("run", "trials", "kept", "metric", "baseline", "best", "used", "now")
     for run in runs:
         state = run.state
         session = state.session
         used = f"{show_duration(state.elapsed)} of {show_duration(session.budget_seconds)}" if session else "-"
-        _add(
+        add_row(
             table,
             run.folder.name,
             str(len(state.closed_trials)),
@@ -67,6 +66,9 @@ def status_lines(run: Run) -> list[str]:
     words = ", ".join(f"{name} {show_duration(value)}" for name, value in parts.items())
     lines.append(f"{show_duration(state.elapsed)} of {show_duration(budget)} used: {words}")
     lines += [f"trial {trial.id} is open: {trial.proposal.title}" for trial in state.open_trials]
+    lines += model_lines(state)
+    if state.paused:
+        lines.append(f"paused: `agent note {run.folder} --go-on` goes on; the budget's clock does not stop")
     if state.session:
         lines.append(f"sandbox {state.session.jail}: {', '.join(state.session.promises)}")
     return [*lines, *(f"note: {note}" for note in state.notes)]
@@ -92,16 +94,20 @@ def status_record(run: Run) -> dict[str, Any]:
         "budget_seconds": state.session.budget_seconds if state.session else None,
         "seconds": seconds_by_use(state).model_dump(),
         "open_trials": [trial.id for trial in state.open_trials],
+        "paused": state.paused,
+        "model": state.session.model.model_dump(mode="json") if state.session and state.session.model else None,
+        "calls": spent(state.calls).model_dump(),
+        "unusable_answers": [void.model_dump(mode="json") for _, void in state.voids],
     }
 
 
 def trials_table(state: State, trials: Sequence[Trial]) -> str:
     """One line a trial."""
     metric = metric_label(state)
-    table = _table("trial", "parent", "source", "", metric, "change", "train", "memory", "what", metric=metric)
+    table = blank_table("trial", "parent", "source", "", metric, "change", "train", "memory", "what", metric=metric)
     for trial in trials:
         seconds = train_seconds(trial)
-        _add(
+        add_row(
             table,
             str(trial.id),
             "-" if trial.parent is None else str(trial.parent),
@@ -140,6 +146,7 @@ def trial_lines(run: Run, trial: Trial) -> list[str]:
         *(_measurement_line(state, index, m) for index, m in enumerate(trial.measurements)),
         f"  commit    {trial.commit or '-'}",
         f"  logs      {run.folder / 'logs' / f'{trial.id:04d}'}",
+        *call_lines(run, trial),
     ]
     if trial.proposal.why:
         lines.insert(1, f"  why       {trial.proposal.why}")
@@ -155,7 +162,8 @@ def _measurement_line(state: State, index: int, measurement: Measurement) -> str
     return f"  training {index + 1}: {result}; {seen}"
 
 
-def _table(*names: str, metric: str = "") -> Table:
+def blank_table(*names: str, metric: str = "") -> Table:
+    """A table without lines; columns of numbers stand right."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     right = {"trial", "parent", metric, "train", "memory", "change", "trials", "kept", "baseline", "best"}
     for name in names:
@@ -163,36 +171,6 @@ def _table(*names: str, metric: str = "") -> Table:
     return table
 
 
-def _add(table: Table, *cells: str) -> None:
+def add_row(table: Table, *cells: str) -> None:
     """A row of plain text: what scripts and models wrote is no markup."""
     table.add_row(*map(Text, cells))
-
-
-def space_table(space: Space) -> str:
-    """The knobs of a space, and what is left alone with its reason."""
-    table = _table("constant", "value", "range", "how", "note")
-    for knob in space.knobs:
-        values = ", ".join(map(str, knob.choices)) if knob.choices else f"{knob.low:g} to {knob.high:g}"
-        scale = "log " if knob.log else "powers of two " if knob.pow2 else ""
-        how = f"{scale}{knob.kind}{', inferred' if knob.inferred else ''}"
-        _add(table, knob.name, str(knob.value), values, how, knob.note)
-    lines = [draw(table)] if space.knobs else ["no constant can be searched"]
-    if space.left_alone:
-        alone = _table("left alone", "why")
-        for constant in space.left_alone:
-            _add(alone, constant.name, constant.reason)
-        lines += ["", draw(alone)]
-    return "\n".join(lines)
-
-
-def space_record(space: Space) -> dict[str, Any]:
-    """A space for machines."""
-    return {"knobs": [asdict(knob) for knob in space.knobs], "left_alone": [asdict(c) for c in space.left_alone]}
-
-
-def checks_table(checks: Sequence[Check]) -> str:
-    """What the doctor found."""
-    table = _table("", "what", "found", "next step")
-    for check in checks:
-        _add(table, "ok" if check.fine else "!!", check.name, check.found, check.advice)
-    return draw(table)

@@ -4,7 +4,7 @@ import numpy as np
 from proposing import baseline, closed, mixed, opened, run, some_fail
 
 from agent.nouns import Decision, Proposal, Value
-from agent.proposers.base import Proposer
+from agent.proposers.base import Proposer, Setup
 from agent.proposers.cma_es import CmaEs
 from agent.registry import PROPOSERS, load
 from agent.space import Range, Space, find_space
@@ -22,7 +22,7 @@ def quadratic(constants: dict[str, Value]) -> float:
 
 
 def best_of(name: str, seed: int, evaluations: int) -> float:
-    proposer: Proposer = load(PROPOSERS, name, "proposer")(quadratic_space(), seed)
+    proposer: Proposer = load(PROPOSERS, name, "proposer")(Setup(quadratic_space(), seed))
     return min(t.loss or 0.0 for t in run(proposer, evaluations, quadratic).trials[1:])
 
 
@@ -34,7 +34,7 @@ def test_cma_beats_random_on_a_quadratic_in_ten_dimensions():
 
 def asked_after(trials: list[tuple[Proposal, float | None, Decision]]) -> dict[str, Value]:
     """What a fresh CMA-ES asks after these closed trials."""
-    proposer = CmaEs(mixed(), 7)
+    proposer = CmaEs(Setup(mixed(), 7))
     told = [baseline()]
     for proposal, loss, decision in trials:
         told.append(closed(opened(len(told), proposal), loss, decision))
@@ -44,7 +44,7 @@ def asked_after(trials: list[tuple[Proposal, float | None, Decision]]) -> dict[s
 
 
 def generations() -> list[tuple[Proposal, float | None, Decision]]:
-    return [(t.proposal, t.loss, Decision.DISCARD) for t in run(CmaEs(mixed(), 7), 27, some_fail).trials[1:]]
+    return [(t.proposal, t.loss, Decision.DISCARD) for t in run(CmaEs(Setup(mixed(), 7)), 27, some_fail).trials[1:]]
 
 
 def test_what_others_proposed_does_not_move_the_distribution():
@@ -64,7 +64,7 @@ def test_a_quarantined_number_is_not_learned_from():
 
 def test_generations_of_failures_draw_the_search_back_to_its_start():
     space = mixed()
-    proposer = CmaEs(space, 3)
+    proposer = CmaEs(Setup(space, 3))
     state = run(proposer, 90, lambda constants: None)
     start = space.encode(space.own)
     away = [float(np.linalg.norm(space.encode(t.proposal.constants) - start)) for t in state.trials[1:]]
@@ -73,7 +73,7 @@ def test_generations_of_failures_draw_the_search_back_to_its_start():
 
 def test_the_first_proposals_stay_near_the_scripts_own_values():
     space = mixed()
-    state = run(CmaEs(space, 5), 9, some_fail)
+    state = run(CmaEs(Setup(space, 5)), 9, some_fail)
     floats = [i for i, k in enumerate(space.knobs) if k.kind == "float"]
     moves = [np.abs(space.encode(t.proposal.constants) - space.encode(space.own))[floats] for t in state.trials[1:]]
     assert 0.02 < float(np.median(np.concatenate(moves))) < 0.3
@@ -81,5 +81,5 @@ def test_the_first_proposals_stay_near_the_scripts_own_values():
 
 def test_a_space_of_one_constant_converges():
     space = find_space({"t.py": "X = 0.9\n"}, {"X": Range(low=0.0, high=1.0)})
-    state = run(CmaEs(space, 1), 60, lambda c: (float(c["X"]) - 0.3) ** 2)  # type: ignore[arg-type]
+    state = run(CmaEs(Setup(space, 1)), 60, lambda c: (float(c["X"]) - 0.3) ** 2)  # type: ignore[arg-type]
     assert min(t.loss or 1.0 for t in state.trials) < 1e-4

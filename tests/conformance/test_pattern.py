@@ -3,6 +3,7 @@
 from proposing import baseline, closed, opened
 
 from agent.nouns import Decision, Trial, Value, Verdict
+from agent.proposers.base import Setup
 from agent.proposers.pattern import PatternSearch
 from agent.space import Range, Space, find_space
 from agent.state import State
@@ -25,7 +26,7 @@ class Course:
     """A search whose verdicts are given by hand: a gain, and whether it was enough."""
 
     def __init__(self) -> None:
-        self.search = PatternSearch(space(), seed=3)
+        self.search = PatternSearch(Setup(space(), seed=3))
         self.search.tell(baseline())
         self.state = State(trials=(baseline(),), best=0)
         self.champion = dict(space().own)

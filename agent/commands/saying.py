@@ -1,0 +1,40 @@
+"""`agent note`: a word to a run while it runs."""
+
+from pathlib import Path
+
+import click
+
+from agent.commands.options import runs_dir
+
+
+@click.command()
+@click.argument("run")
+@click.argument("text", required=False)
+@click.option("--ban", is_flag=True, help="TEXT is never to be tried: it stays in every prompt.")
+@click.option("--pause", is_flag=True, help="Open no further trial until --go-on; the budget's clock goes on.")
+@click.option("--go-on", is_flag=True, help="End a pause.")
+@click.option("--stop", is_flag=True, help="Finish the running trial, then end; `agent resume` goes on.")
+@runs_dir
+def note(run: str, text: str | None, runs_dir: Path, **words: bool) -> None:
+    """Say TEXT to RUN: it stands in the next prompts and in the journal."""
+    from agent.errors import UsageError
+    from agent.history.events import Word
+    from agent.history.inbox import Inbox
+    from agent.reading import find_run, open_run
+
+    chosen = [word for word in Word if words.get(word)] or [Word.NOTE]
+    if len(chosen) > 1:
+        raise UsageError("choose one of --ban, --pause, --go-on and --stop")
+    word, text = chosen[0], (text or "").strip()
+    needs_text = word in (Word.NOTE, Word.BAN)
+    if needs_text != bool(text):
+        example = '`agent note RUN "try less warm-up"`'
+        raise UsageError(f"{example} says something; --{word.replace('_', '-')} comes {_with(needs_text)} a text")
+    found = open_run(find_run(run, runs_dir))
+    Inbox(found.folder).leave(word, text)
+    soon, later = "hears it within a second, or after the answer it waits for", "hears it when it is resumed"
+    click.echo(f"{found.folder.name} {soon if found.live else later}")
+
+
+def _with(needed: bool) -> str:
+    return "with" if needed else "without"

@@ -1,0 +1,39 @@
+"""What there is before a run as text: the search space of a script, and what the doctor found."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from agent.doctor import Check
+from agent.space import Space
+from agent.ui.tables import add_row, blank_table, draw
+
+
+def space_table(space: Space) -> str:
+    """The knobs of a space, and what is left alone with its reason."""
+    table = blank_table("constant", "value", "range", "how", "note")
+    for knob in space.knobs:
+        values = ", ".join(map(str, knob.choices)) if knob.choices else f"{knob.low:g} to {knob.high:g}"
+        scale = "log " if knob.log else "powers of two " if knob.pow2 else ""
+        how = f"{scale}{knob.kind}{', inferred' if knob.inferred else ''}"
+        add_row(table, knob.name, str(knob.value), values, how, knob.note)
+    lines = [draw(table)] if space.knobs else ["no constant can be searched"]
+    if space.left_alone:
+        alone = blank_table("left alone", "why")
+        for constant in space.left_alone:
+            add_row(alone, constant.name, constant.reason)
+        lines += ["", draw(alone)]
+    return "\n".join(lines)
+
+
+def space_record(space: Space) -> dict[str, Any]:
+    """A space for machines."""
+    return {"knobs": [asdict(knob) for knob in space.knobs], "left_alone": [asdict(c) for c in space.left_alone]}
+
+
+def checks_table(checks: Sequence[Check]) -> str:
+    """What the doctor found."""
+    table = blank_table("", "what", "found", "next step")
+    for check in checks:
+        add_row(table, "ok" if check.fine else "!!", check.name, check.found, check.advice)
+    return draw(table)
