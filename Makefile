@@ -7,13 +7,20 @@ JOBS ?= auto
 
 ready := .venv/.ready
 
-.PHONY: run test check setup clean
+.PHONY: run test check setup servers clean
 
 run: $(ready)
 	.venv/bin/agent run --budget $(BUDGET) $(RUN_ARGS)
 
 test: $(ready)
 	.venv/bin/pytest -n $(JOBS)
+
+# Real model servers and a tiny model for the tests that want them: 5 GB, a few minutes; without it they skip by name
+servers: .tiny/.ready
+
+.tiny/.ready: $(ready) $(wildcard tests/servers/*.txt agent/prompts/form.* agent/prompts/preflight.md) \
+    tests/servers/setup.sh tests/servers/lessons.py tests/servers/tiny_model.py agent/models/tiny_task.py
+	PYTHON=$(PYTHON) tests/servers/setup.sh
 
 check: $(ready)
 	.venv/bin/ruff check .
@@ -31,4 +38,4 @@ $(ready): pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv .tiny build dist *.egg-info

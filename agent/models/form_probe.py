@@ -164,8 +164,7 @@ class FormProbe:
             try:
                 return self.asker.ask(request, _TRY_SECONDS)
             except ModelError as error:
-                refused = error.trouble in (Trouble.OVERFLOW, Trouble.BAD_REQUEST)
-                if not refused or self.limits.max_output_tokens is not None or most // 2 < _LEAST_TOKENS:
+                if self.limits.max_output_tokens is not None or most // 2 < _LEAST_TOKENS or not _too_long(error):
                     raise
                 self._most = most = most // 2
 
@@ -215,3 +214,9 @@ def thinking_of(reply: Reply) -> Thinking:
     if _OPENED.match(reply.text):
         return "text"
     return "template" if _CLOSED.search(reply.text) else "none"
+
+
+def _too_long(error: ModelError) -> bool:
+    """Whether a server may have refused the length of the answer."""
+    refused = error.trouble is Trouble.BAD_REQUEST and "token" in str(error).lower()
+    return refused or error.trouble is Trouble.OVERFLOW

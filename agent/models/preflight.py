@@ -53,7 +53,9 @@ def preflight(model: Model, config: ModelConfig | None, watch: Watch, seconds: f
         form = FormProbe(asker, _limits(config, context)).found()
         schema = _holds_to_schema(asker)
     except ModelError as error:
-        raise _with_names(error, config, listed) from error
+        if (told := _with_names(error, config, listed)) is None:
+            raise
+        raise told from error
     finally:
         watch.doing = ""
     return _facts(config, listed, context, form, schema)
@@ -139,10 +141,10 @@ def _holds_to_schema(asker: Asker) -> bool:
     return bool(answer == {"number": 4711})
 
 
-def _with_names(error: ModelError, config: ModelConfig, listed: tuple[Listed, ...]) -> ModelError:
-    """An unknown model, told with those that there are."""
+def _with_names(error: ModelError, config: ModelConfig, listed: tuple[Listed, ...]) -> ModelError | None:
+    """The error of an unknown model, with those that there are; None for another error."""
     if error.trouble is not Trouble.NO_MODEL or not listed or _entry(config, listed) is not None:
-        return error
+        return None
     names = [entry.name for entry in listed]
     near = difflib.get_close_matches(config.model, names, n=1)
     hint = f"did you mean {near[0]!r}? It has" if near else "it has"
@@ -160,7 +162,7 @@ def _facts(config: ModelConfig, listed: tuple[Listed, ...], context: Context, fo
     if names and _entry(config, listed) is None:
         lists = f"the server lists {_some(names)}, not {config.model!r}, and answers all the same"
         notes.insert(0, f"model: {lists}: check that it is the model you mean")
-    elif not names:
+    elif not names and not config.litellm:
         notes.insert(0, "model: the server lists no names, so that its answering is all that is known of it")
     stated = ", as agent.toml says" if config.max_output_tokens else ""
     notes += [

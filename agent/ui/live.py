@@ -14,13 +14,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from agent.history.events import Event, Noted, Said, Voided
+from agent.history.events import Event
 from agent.models.base import Watch
 from agent.nouns import Trial
 from agent.state import State, seconds_by_use
 from agent.study import Study
 from agent.ui.spark import spark
-from agent.ui.words import change, fate, metric_label, number, peak_memory, said_line, shown, train_seconds, void_line
+from agent.ui.words import aside, change, fate, metric_label, number, peak_memory, shown, train_seconds
 from agent.units import show_duration, show_size
 from agent.workshop import Follow
 
@@ -43,15 +43,8 @@ class Live:
 
     def tell(self, state: State, event: Event) -> None:
         """Print what should stay on the screen after the run."""
-        match event:
-            case Noted():
-                self.say(f"note: {event.text}")
-            case Voided():
-                self.say(void_line(state, event))
-            case Said():
-                self.say(said_line(event))
-            case _:
-                pass
+        if (line := aside(state, event)) is not None:
+            self.say(line)
 
     @contextmanager
     def watching(self, study: Study) -> Iterator[None]:

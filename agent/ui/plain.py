@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from agent.history.events import Closed, Event, Measured, Noted, Said, Voided
+from agent.history.events import Closed, Event, Measured
 from agent.state import State
 from agent.study import Study
-from agent.ui.words import said_line, shown, trial_line, void_line
+from agent.ui.words import aside, shown, trial_line
 from agent.units import show_duration
 
 
@@ -31,12 +31,8 @@ class Plain:
                 count = len(state.trials[0].measurements)
                 loss = shown(state, event.measurement.loss)
                 self.say(f"[{show_duration(state.elapsed):>7}] baseline, training {count}: {loss}")
-            case Noted():
-                self.say(f"note: {event.text}")
-            case Voided():
-                self.say(void_line(state, event))
-            case Said():
-                self.say(said_line(event))
+            case _ if (line := aside(state, event)) is not None:
+                self.say(line)
             case _:
                 pass
 

@@ -8,6 +8,8 @@ from agent.doctor import Check
 from agent.space import Space
 from agent.ui.tables import add_row, blank_table, draw
 
+_LONG = 100  # characters: a sentence that the command ends with instead
+
 
 def space_table(space: Space) -> str:
     """The knobs of a space, and what is left alone with its reason."""
@@ -35,5 +37,6 @@ def checks_table(checks: Sequence[Check]) -> str:
     """What the doctor found."""
     table = blank_table("", "what", "found", "next step")
     for check in checks:
-        add_row(table, "ok" if check.fine else "!!", check.name, check.found, check.advice)
+        step = check.advice if len(check.advice) < _LONG else "see below"
+        add_row(table, "ok" if check.fine else "!!", check.name, check.found, step)
     return draw(table)

@@ -3,7 +3,7 @@
 import statistics
 from datetime import datetime, timedelta
 
-from agent.history.events import Said, Voided
+from agent.history.events import Event, Noted, Said, Voided
 from agent.nouns import Trial
 from agent.state import State
 from agent.units import show_duration, show_size
@@ -74,17 +74,18 @@ def opening(state: State, search: str, plan: str) -> list[tuple[str, str]]:
     ]
 
 
-def void_line(state: State, void: Voided) -> str:
-    """One plain line for an answer that came to nothing."""
-    idea = f" ({void.title})" if void.title else ""
-    return (
-        f"[{show_duration(state.elapsed):>7}] no trial  {void.source:<8} {void.wrong}: {first_line(void.reason)}{idea}"
-    )
-
-
-def said_line(said: Said) -> str:
-    """One plain line for what the user said."""
-    return f"you said: {said.word.replace('_', ' ')}{f': {said.text}' if said.text else ''}"
+def aside(state: State, event: Event) -> str | None:
+    """The line that every view says of an event that is no trial's; None for other events."""
+    match event:
+        case Noted():
+            return f"note: {event.text}"
+        case Voided():
+            what = f"{event.wrong}: {first_line(event.reason)}" + (f" ({event.title})" if event.title else "")
+            return f"[{show_duration(state.elapsed):>7}] no trial  {event.source:<8} {what}"
+        case Said():
+            return f"you said: {event.word.replace('_', ' ')}{f': {event.text}' if event.text else ''}"
+        case _:
+            return None
 
 
 def first_line(text: str) -> str:
