@@ -30,6 +30,7 @@ from agent.run_folder import make_folder, readable
 from agent.session import Changes, session_after, session_of
 from agent.snapshot import take_snapshot
 from agent.space import Space, find_space
+from agent.state import State
 from agent.study import Stop, Study, Voice
 from agent.target import Target, load_target
 from agent.workshop import Data, Workshop
@@ -66,7 +67,7 @@ def new_run(
     make_plan(config.budget, target.limits, config.repeats, config.trials)
     snapshot = take_snapshot(folder, target)
     space = _space(target, snapshot.code)
-    asking = Asking(config.model, clock, voice) if config.model else None
+    asking = Asking(config.model, clock, config.budget, voice) if config.model else None
     proposer = _proposer(config, target, space, snapshot.code, asking)
     mounts = _mounts(target, folder.resolve(), snapshot.large)
     picked = pick(config.sandbox)
@@ -124,12 +125,13 @@ def resumed_run(
         picked = pick(changes.sandbox or config.sandbox)
         code = store.code_of(None)
         space = _space(target, code)
-        asking = Asking(config.model, clock, voice, len(store.state.calls)) if config.model else None
+        budget = changes.budget or before.budget_seconds
+        asking = Asking(config.model, clock, budget, voice, _booked(store.state)) if config.model else None
         proposer = _proposer(config, target, space, code, asking)
-        facts = asking.preflight() if asking else None
-        session = session_after(before, session_of(config, target, picked, facts), changes, target.metric.sign)
         with beating(store.paths.heartbeat, clock.elapsed):
-            left = max(1.0, session.budget_seconds - clock.elapsed())
+            facts = asking.preflight() if asking and clock.elapsed() < budget else before.model
+            session = session_after(before, session_of(config, target, picked, facts), changes, target.metric.sign)
+            left = max(1.0, budget - clock.elapsed())
             data = prepare(target, code, store.paths.folder / "work", left, voice.say)
             if data is not None and data.sha256 != started.data_sha256:
                 raise AgentError("the prepared data is not what this run began with: results would not compare")
@@ -168,11 +170,9 @@ def _study(store: Store, parts: Parts, clock: Clock, voice: Voice) -> Iterator[S
         gpu=Path("/dev/nvidiactl").exists(),
     )
     stop = Stop()
-    if parts.asking is not None:
-        parts.asking.bind(store, stop, parts.target)
     executor = parts.make_executor(shop, stop.now)
     try:
-        yield Study(
+        study = Study(
             config=config,
             target=parts.target,
             space=parts.space,
@@ -186,8 +186,16 @@ def _study(store: Store, parts: Parts, clock: Clock, voice: Voice) -> Iterator[S
             stop=stop,
             voice=voice,
         )
+        if parts.asking is not None:
+            parts.asking.bind(study)
+        yield study
     finally:
         executor.close()
+
+
+def _booked(state: State) -> int:
+    """How many calls of models the run has booked."""
+    return max((call.number + 1 for call in state.calls), default=0)
 
 
 def _plan(store: Store, parts: Parts) -> Plan:

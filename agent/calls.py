@@ -27,6 +27,7 @@ class ModelFacts(Noun):
         max_output_tokens: the longest answer asked for, thinking included.
         thinking: where its thinking comes back; `template` means that the chat template opens a `<think>` which
             only the closing tag shows.
+        think: False where only answers without thinking came to an end; None leaves it to the server.
         tokens_per_second: of decoding; None if it was not measured.
         prompt_tokens_per_second: of reading a prompt, likewise.
         chars_per_token: of a prompt made of code; calibrates our estimates.
@@ -40,6 +41,7 @@ class ModelFacts(Noun):
     context_tokens: int = 32768
     max_output_tokens: int = 4096
     thinking: Literal["none", "reasoning", "reasoning_content", "text", "template"] = "none"
+    think: bool | None = None
     tokens_per_second: float | None = None
     prompt_tokens_per_second: float | None = None
     chars_per_token: float = 3.0
@@ -60,7 +62,8 @@ class Call(Noun):
         purpose: `propose`, `repair`, `crash_repair`, ...
         because: what was wrong with the answer before, for a `repair`: its kind and the sentence; else empty.
         model: `name@endpoint`.
-        prompt_sha256: sha256 of the messages, as canonical JSON.
+        prompt_sha256, reply_sha256: sha256 of the messages and of the answer, as canonical JSON; without an answer the
+            second is empty.
         prompt_tokens, completion_tokens: as the server counts them, else estimated (`estimated` is then true).
         reasoning_tokens: those of the completion that were thinking, where the server says so.
         seconds: wall-clock.
@@ -74,6 +77,7 @@ class Call(Noun):
     because: str = ""
     model: str
     prompt_sha256: str
+    reply_sha256: str = ""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     reasoning_tokens: int | None = None

@@ -67,7 +67,7 @@ def main() -> None:
     except click.ClickException as error:
         code = _fail(_usage(error), 2)
     except click.Abort:
-        code = 130
+        code = _fail("stopped", 130)
     except (AgentError, SandboxError) as error:
         code = _fail(str(error), getattr(error, "exit_code", 1))
     except OSError as error:

@@ -6,6 +6,7 @@ runs, what is measured, its limits) is in `agent.target`.
 
 import difflib
 import os
+import re
 import sys
 import tomllib
 from collections.abc import Mapping
@@ -20,6 +21,8 @@ from agent.noun import Noun
 from agent.units import Duration
 
 N = TypeVar("N", bound=Noun)
+_KEY_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$", re.IGNORECASE)
+_LEAST_KEY = 8  # characters; a shorter value could be part of any word
 WhatInOutage = Literal["wait", "constants", "stop"]
 
 
@@ -65,11 +68,12 @@ def checked(model: type[N], values: Mapping[str, Any], where: str) -> N:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
+        found = error.errors()
+        first = next((each for each in found if each["type"] == "extra_forbidden"), found[0])  # explains the others
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             raise UsageError(f"{where}: unknown key {key!r}{_nearest(model, first['loc'])}") from error
-        wrong = first["msg"].removeprefix("Value error, ")
+        wrong = "it is missing" if first["type"] == "missing" else first["msg"].removeprefix("Value error, ")
         raise UsageError(f"{where}: {key}: {wrong}" if key else f"{where}: {wrong}") from error
 
 
@@ -128,8 +132,21 @@ def trusted_environment() -> dict[str, str]:
 
 
 def api_key(name: str) -> str | None:
-    """The key in this environment variable; None if it is not set, or empty."""
-    return os.environ.get(name, "").strip() or None
+    """The key in this environment variable; None if it is not set, or empty.
+
+    Raises:
+        UsageError: it holds what cannot be sent as a key.
+    """
+    key = os.environ.get(name, "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise UsageError(f"{name} holds characters that no key has (line breaks, letters with accents): set it again")
+    return key or None
+
+
+def keys_at_hand() -> tuple[str, ...]:
+    """All keys in the environment, by the names that keys have: what no sentence may quote. The longest first."""
+    values = {value.strip() for name, value in os.environ.items() if _KEY_NAME.search(name)}
+    return tuple(sorted((value for value in values if len(value) >= _LEAST_KEY), key=len, reverse=True))
 
 
 def offline_litellm(*near: str) -> None:

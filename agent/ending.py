@@ -1,6 +1,7 @@
 """What ends a run: the user, the budget, the goals that were set, or a search that goes nowhere."""
 
 from agent.budget import expected_seconds
+from agent.edits.errors import Wrong
 from agent.history.events import Ended, Session
 from agent.nouns import End
 from agent.state import State
@@ -40,8 +41,9 @@ def _why_enough(state: State, session: Session, opening: bool) -> Ended | None:
 
 
 def _why_stuck(state: State, proposer: str) -> Ended | None:
-    trained = max((trial.id + 1 for trial in state.trials if trial.void is None), default=0)
-    unusable = [void for before, void in state.voids if before >= trained and void.wrong != INTERRUPTED]
+    trials, voids = state.session_after  # a resume is a fresh attempt: with another model, or a word to the same
+    trained = max((trial.id + 1 for trial in state.trials[trials:] if trial.void is None), default=trials)
+    unusable = [void for before, void in state.voids[voids:] if before >= trained and void.wrong in set(Wrong)]
     if len(state.trials) - trained + len(unusable) >= _MOST_VOID:
         reason = f"the last {_MOST_VOID} proposals of {proposer} were duplicates, did not apply or were unusable"
         return Ended(by=End.STUCK, reason=reason)

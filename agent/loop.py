@@ -11,11 +11,11 @@ from agent.edits.gates.duplicates import same_as
 from agent.edits.gates.shape import shape
 from agent.ending import INTERRUPTED, why_stop
 from agent.errors import AgentError
-from agent.history.events import Closed, Ended, Event, Measured, Noted, Proposed, Voided, Word
+from agent.history.events import Closed, Ended, Measured, Noted, Proposed, Voided, Word
 from agent.history.inbox import Inbox
 from agent.models.base import Interrupted, ModelError, Trouble
 from agent.nouns import Decision, End, Proposal, Trial, Verdict, Void
-from agent.proposers.base import Exhausted, NoProposal
+from agent.proposers.base import Exhausted, NoProposal, Rehearses
 from agent.state import State
 from agent.study import Study
 from agent.verdict import decide
@@ -36,14 +36,17 @@ def run(study: Study) -> State:
     """
     for trial in study.store.state.closed_trials:
         study.proposer.tell(trial)
+    _listen(study, obey=False)  # a stop that was left for the session before
     try:
+        if isinstance(study.proposer, Rehearses) and not study.store.state.trials:
+            study.proposer.rehearse(study.store.state)
         ended = _run(study)
     except (AgentError, SandboxError) as error:
-        _append(study, Ended(by=End.FAILURE, reason=str(error)))
+        study.append(Ended(by=End.FAILURE, reason=str(error)))
         raise
     for trial in study.store.state.open_trials:
-        _append(study, Noted(text=f"trial {trial.id} stays open: a resume runs it again"))
-    return _append(study, ended)
+        study.append(Noted(text=f"trial {trial.id} stays open: a resume runs it again"))
+    return study.append(ended)
 
 
 def _run(study: Study) -> Ended:
@@ -60,29 +63,23 @@ def _run(study: Study) -> Ended:
             return ended or Ended(by=End.SEARCHED, reason="nothing is left to do")
         done = study.executor.next_measurement(_TICK_SECONDS)
         if done is not None and done.measurement is not None:
-            state = _append(study, Measured(trial=done.job.trial, measurement=done.measurement))
+            state = study.append(Measured(trial=done.job.trial, measurement=done.measurement))
             _advance(study, state.trials[done.job.trial])
         if study.stop.soon.is_set() and not announced:
             announced = True
             study.voice.say("finishing the running trial; Ctrl-C again stops at once and loses nothing")
 
 
-def _listen(study: Study) -> None:
-    """Journal what the user said meanwhile, and obey it."""
+def _listen(study: Study, obey: bool = True) -> None:
+    """Journal what the user said meanwhile, and obey it if it is to stop."""
     inbox = Inbox(study.store.paths.folder)
     heard = {said.id for _, said in study.store.state.said}
     for said in inbox.waiting():
         if said.id not in heard:
-            _append(study, said)
-            if said.word is Word.STOP:
+            study.append(said)
+            if obey and said.word is Word.STOP:
                 study.stop.soon.set()
         inbox.done(said)
-
-
-def _append(study: Study, event: Event) -> State:
-    state = study.store.append(event, study.clock.elapsed())
-    study.voice.tell(state, event)
-    return state
 
 
 def _fill(study: Study) -> Ended | None:
@@ -99,6 +96,7 @@ def _fill(study: Study) -> Ended | None:
         except Exhausted as exhausted:
             return Ended(by=End.SEARCHED, reason=str(exhausted))
         except Interrupted:
+            _listen(study)  # a word to stop ended the asking
             reason = "the budget is used: it has no room for another trial once the model has answered"
             return why_stop(study, opening=True) or Ended(by=End.BUDGET, reason=reason)
         _listen(study)
@@ -123,7 +121,7 @@ def _open(study: Study) -> None:
         propose_seconds=round(study.clock.elapsed() - began, 3),
         void=void,
     )
-    state = _append(study, event)
+    state = study.append(event)
     _advance(study, state.trials[event.trial])
 
 
@@ -138,19 +136,23 @@ def _asked(study: Study, began: float) -> Proposal | None:
         return study.proposer.ask(study.store.state)
     except NoProposal as nothing:
         void = Voided(**vars(nothing), seconds=round(study.clock.elapsed() - began, 3))
-        _append(study, void)
+        study.append(void)
         return None
-    except (Interrupted, ModelError) as ended:
-        calls = study.line.drain() if study.line is not None else ()
+    except (Interrupted, AgentError) as ended:
+        _book(study, ended, round(study.clock.elapsed() - began, 3))
         if isinstance(ended, ModelError) and ended.trouble is Trouble.ENDED:
             raise Exhausted(str(ended)) from ended
-        if calls:
-            wrong = ended.trouble if isinstance(ended, ModelError) else INTERRUPTED
-            reason = str(ended) or "the answer was not waited for"
-            seconds = round(study.clock.elapsed() - began, 3)
-            source = study.config.proposer
-            _append(study, Voided(source=source, wrong=wrong, reason=reason, calls=calls, seconds=seconds))
         raise
+
+
+def _book(study: Study, ended: Interrupted | AgentError, seconds: float) -> None:
+    """Journal the calls of an asking that ended without a proposal; an asking without a call is nothing."""
+    calls = study.line.drain() if study.line is not None else ()
+    calls = tuple(call for call in calls if call.error != Trouble.ENDED)
+    if calls:
+        wrong = ended.trouble if isinstance(ended, ModelError) else INTERRUPTED
+        reason = str(ended) or "the answer was not waited for"
+        study.append(Voided(source=study.config.proposer, wrong=wrong, reason=reason, calls=calls, seconds=seconds))
 
 
 def _patched(study: Study, proposal: Proposal, parent: int | None) -> tuple[Patched, Void | None]:
@@ -187,7 +189,7 @@ def _advance(study: Study, trial: Trial) -> None:
 
 
 def _close(study: Study, trial: Trial, verdict: Verdict) -> None:
-    state = _append(study, Closed(trial=trial.id, verdict=verdict))
+    state = study.append(Closed(trial=trial.id, verdict=verdict))
     study.proposer.tell(state.trials[trial.id])
 
 

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from agent.calls import Call
 from agent.noun import Noun
+from agent.text import one_line
 from sandbox.spec import Outcome, Phase, Promise
 
 Scalar = bool | int | float | str
@@ -44,8 +45,7 @@ class Proposal(Noun):
     @field_validator("title")
     @classmethod
     def _one_line(cls, title: str) -> str:
-        printable = "".join(c if c.isprintable() else " " for c in title)
-        return " ".join(printable.split())
+        return one_line(title)
 
 
 class CurvePoint(Noun):

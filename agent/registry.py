@@ -19,6 +19,9 @@ PROPOSERS: Mapping[str, str] = {
 }
 
 
+WITHOUT_MODEL = ("pattern", "random", "cma")  # those that ask no language model
+
+
 def load(table: Mapping[str, str], name: str, what: str) -> Any:
     """The object called `name` in `table`, or at the dotted path `name`.
 

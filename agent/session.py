@@ -66,6 +66,8 @@ class Changes:
             raise UsageError(
                 f"the run searches by {config.proposer}, without a model: start a new run to search with one"
             )
+        if self.on_model_outage is not None and before.backend is None:
+            raise UsageError(f"the run searches by {config.proposer}, without a model: leave out --on-model-outage")
         changed = {
             "model": self.model or before.backend,
             "on_model_outage": self.on_model_outage or before.on_model_outage,

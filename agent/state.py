@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from agent.calls import Call
+from agent.calls import Call, Contract
 from agent.history.events import (
     Closed,
     Committed,
@@ -39,7 +39,9 @@ class State:
         trials: all trials; `trials[i].id == i`.
         best: id of the champion, the last kept trial; None before the baseline is kept.
         elapsed: budget seconds used up to the last event.
-        session_began: budget seconds used when the session began.
+        session_after: how many trials and voids there were before the session.
+        found_after: how many voids there were before the first of the sessions in a row, up to this one, that found
+            the same form of answers for the same model.
         ended: how the last session ended; None while one runs, or after a crash.
         notes: what else was noted.
         voids: proposals of models that came to nothing, each with the number of trials there were before it.
@@ -53,7 +55,8 @@ class State:
     trials: tuple[Trial, ...] = ()
     best: int | None = None
     elapsed: float = 0.0
-    session_began: float = 0.0
+    session_after: tuple[int, int] = (0, 0)
+    found_after: int = 0
     ended: Ended | None = None
     notes: tuple[str, ...] = ()
     voids: tuple[tuple[int, Voided], ...] = ()
@@ -115,7 +118,9 @@ def fold(state: State, record: Record) -> State:
         case Started():
             return replace(state, started=event, session=event.session)
         case Resumed():
-            return replace(state, session=event.session, session_began=record.elapsed, ended=None)
+            after = (len(state.trials), len(state.voids))
+            found = state.found_after if _form(event.session) == _form(state.session) else len(state.voids)
+            return replace(state, session=event.session, session_after=after, found_after=found, ended=None)
         case Noted():
             return replace(state, notes=(*state.notes, event.text))
         case Ended():
@@ -128,6 +133,10 @@ def fold(state: State, record: Record) -> State:
             return replace(state, trials=(*state.trials, _opened(event)))
         case _:
             return _fold_trial(state, event, record)
+
+
+def _form(session: Session | None) -> tuple[str, Contract] | None:
+    return (session.model.label, session.model.contract) if session and session.model else None
 
 
 def _fold_trial(state: State, event: Measured | Closed | Committed, record: Record) -> State:

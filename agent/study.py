@@ -56,3 +56,9 @@ class Study:
     clock: Clock
     stop: Stop
     voice: Voice
+
+    def append(self, event: Event) -> State:
+        """Journal an event, and tell the user. Returns the state after it."""
+        state = self.store.append(event, self.clock.elapsed())
+        self.voice.tell(state, event)
+        return state

@@ -1,6 +1,6 @@
 """A real HTTP server that speaks the OpenAI protocol, well or badly: each behaviour is one that real servers showed.
 
-The model's name in a request chooses the behaviour (`BEHAVIOURS`), unless `plan` holds one for the next request.
+The model's name in a request chooses the behaviour (`behaviours`), unless `plan` holds one for the next request.
 """
 
 import json
@@ -26,6 +26,7 @@ class Server:
 
     url: str = ""
     plan: deque["Behaviour"] = field(default_factory=deque)
+    behaviours: dict[str, "Behaviour"] = field(default_factory=lambda: dict(BEHAVIOURS))
     asked: list[dict] = field(default_factory=list)  # bodies of the chat requests
     headers: list[dict] = field(default_factory=list)
     models: tuple[dict, ...] = ({"id": "ok", "object": "model", "max_model_len": 2048, "owned_by": "vllm"},)
@@ -51,7 +52,7 @@ class Handler(BaseHTTPRequestHandler):
         server = self.server_object
         server.asked.append(self.body)
         server.headers.append({k.lower(): v for k, v in self.headers.items()})
-        behave = server.plan.popleft() if server.plan else BEHAVIOURS.get(self.body["model"], no_such_model)
+        behave = server.plan.popleft() if server.plan else server.behaviours.get(self.body["model"], no_such_model)
         try:
             if self.path != "/v1/chat/completions":
                 self.say(404, {"detail": "Not Found"})
@@ -341,11 +342,11 @@ BEHAVIOURS: dict[str, Behaviour] = {
 
 
 @contextmanager
-def serving() -> Iterator[Server]:
-    """A server on a free port of this machine."""
+def serving(port: int = 0) -> Iterator[Server]:
+    """A server on this port of this machine, or on a free one."""
     server = Server()
     handler = type("Bound", (Handler,), {"server_object": server})
-    http = Http(("127.0.0.1", 0), handler)
+    http = Http(("127.0.0.1", port), handler)
     server.url = f"http://127.0.0.1:{http.server_address[1]}/v1"
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()

@@ -21,12 +21,15 @@ START = """import os, runpy
 os.environ["AGENT_TRAIN_TOKENS"] = str(60 * 8 * 256)
 runpy.run_path("train.py", run_name="__main__")
 """
-NUMBER = re.compile(r"(?<![\w.])[-+±]?\d+(?:,\d{3})*\.\d+(?:e[-+]?\d+)?(?![\w.]|\))")
-MASKS = (
+NUMBER = re.compile(r"(?<![\w.])[-+±]?\d+(?:,\d{3})*\.\d+(?:e[-+]?\d+)?(?![\w.])")
+MASKS = (  # what follows the clock, the machine or the Python that runs
+    (re.compile(r"(?ms)^(## How the best version trains\n).*?(?=^## )"), r"\1\nCURVE\n\n"),
+    (re.compile(r"(?ms)^```text\n.*?^(\w+Error: [^\n]*)\n```"), r"OUTPUT that ends with: \1"),
+    (re.compile(r"about \d+ more training"), "about N more training"),
     (re.compile(r"\b[0-9a-f]{40,64}\b"), "HASH"),
     (re.compile(r"\d+(?:\.\d+)? (?:[KMGT]iB|s\b|MB)"), "SIZE"),
     (re.compile(r"\b(?:\d+h )?(?:\d+m )?\d+(?:\.\d+)?(?:s|m)\b"), "TIME"),
-    (re.compile(r"(?m)^(Peak-Memory-MB|Seed|Tokens|Trial-Seconds|Sandbox): .*$"), r"\1: MASKED"),
+    (re.compile(r"(?m)^(Peak-Memory-MB|Seed|Tokens|Sandbox): .*$"), r"\1: MASKED"),
     (NUMBER, "#"),
 )
 

@@ -86,6 +86,24 @@ def test_a_trailing_comment_stays_unless_the_block_changes_it(search: str, repla
     assert after(block(search, replace)) == SCRIPT.replace("DEPTH = 6               # layers", line)
 
 
+@pytest.mark.parametrize(
+    ("search", "replace"), [("X = 100", "X = 250"), ("X = 100", "X = 1000000"), ("X  = 100", "X = 1")]
+)
+def test_a_comment_keeps_its_distance_where_it_is_close(search: str, replace: str):
+    result = after(block(search, replace), script="X = 100 # often\n")
+    assert result.partition("#")[0].rstrip() == replace
+    assert result == f"{replace:<7} # often\n"
+
+
+@pytest.mark.parametrize(("file", "reply"), [("\t", "    "), ("\t", "  "), ("    ", "\t"), ("  ", "\t")])
+@pytest.mark.parametrize("quoted", ["class A:", "def f(x):"])
+def test_new_lines_take_the_style_of_the_file_where_the_quoted_ones_show_none(file: str, reply: str, quoted: str):
+    script = f"def f(x):\n{file}if x:\n{file}{file}return x\n{file}return 1\n\n\nclass A:\n{file}a = 1\n"
+    new = "def g(x):\n{0}if x:\n{0}{0}return 2\n{0}return 3\n\n\n" + quoted
+    result = after(block(quoted, new.format(reply)), script=script)
+    assert result == script.replace(quoted, new.format(file))
+
+
 def test_a_comment_that_the_block_invents_is_not_written():
     search = "# wider\nWIDTH = 384  # of each layer"
     result = after(block(search, search.replace("384", "512")))

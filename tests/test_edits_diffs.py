@@ -21,6 +21,8 @@ HUNK = "-LR = 0.15\n+LR = 0.3\n"
         DIFF.replace("@@ -9,3 +9,3 @@", "@@ ... @@"),
         DIFF.replace("@@ -9,3 +9,3 @@", "@@"),
         DIFF.partition("\n+++")[2].partition("\n")[2],
+        f"```diff\n{DIFF.partition(chr(10))[2]}```",
+        f"```diff\n{DIFF.replace('+++ b/train.py' + chr(10), '')}```",
         DIFF.replace("\n \n", "\n\n"),
         DIFF.replace("a/train.py", "a/train.py\t2024-01-01").replace("b/train.py", "train.py 2024-01-01 00:00:00"),
         DIFF.replace("\n", "\r\n"),

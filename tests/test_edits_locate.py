@@ -177,6 +177,20 @@ def test_an_expression_that_occurs_more_than_once_is_refused(search: str, new: s
     assert error.value.wrong is Wrong.AMBIGUOUS
 
 
+@pytest.mark.parametrize("search", ["sqrt", "x + math", "0.1 * loss", "progress - 0.1", "a, b"])
+def test_a_part_of_an_expression_is_not_found_inside_a_line(search: str):
+    script = "y = x + math.sqrt(2)\nz = 0.1 * loss.item()\nw = 2 * progress - 0.1\nv = a, b + 1\n"
+    assert place(search, script=script, replace=("2",)) is None
+
+
+@pytest.mark.parametrize("search", ["math.sqrt(2)", "x + math.sqrt(2)", "progress", "2 * progress", "a, b", "c + 1"])
+def test_a_whole_expression_or_arguments_are_found_inside_a_line(search: str):
+    script = "y = x + math.sqrt(2)\nw = 2 * progress - 0.1\nv = f(a, b, c + 1)\n"
+    found = place(search, script=script, replace=("2",))
+    assert found is not None
+    assert found.level == "inline"
+
+
 def test_only_an_expression_takes_the_place_of_an_expression():
     assert place("math.sqrt(step)", replace=("x = math.log(step)",)) is None
     assert place("math.sqrt(step)", replace=("math.log(step)  # slower",)) is None

@@ -35,7 +35,7 @@ NEW_LINES = (
     "x = 1",
     "    x = 1  ",
     "        return x",
-    "\tif x:",
+    "    if x:",
     "# é — “x”",
     "s = r'\\1 $1 %s'",
     "- a",
@@ -45,12 +45,13 @@ NEW_LINES = (
 
 
 def edited(text: str, draw: random.Random) -> str:
-    """`text` with some lines deleted, inserted, replaced or doubled."""
+    """`text` with some lines deleted, inserted, replaced or doubled; new ones are indented as the text is."""
+    new_lines = [line.replace("    ", "\t") for line in NEW_LINES] if "\n\t" in text else NEW_LINES
     lines = text.split("\n")[:-1]
     for _ in range(draw.randrange(1, 6)):
         at = draw.randrange(len(lines))
         size = draw.choice((0, 1, 1, 2, 5))
-        pool = (*NEW_LINES, *lines[at : at + 3], draw.choice(lines))
+        pool = (*new_lines, *lines[at : at + 3], draw.choice(lines))
         lines[at : at + size] = [draw.choice(pool) for _ in range(draw.choice((0, 1, 1, 2, 4)))]
         lines = lines or ["x = 0"]
     return "\n".join(lines) + "\n"

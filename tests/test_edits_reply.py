@@ -67,6 +67,11 @@ def test_of_channels_the_final_one_is_the_answer(final):
     assert wrong(text.partition("<|end|>")[0]) == "empty"
 
 
+def test_of_channels_without_their_tokens_the_final_one_is_the_answer():
+    assert changes(f"analysisTry\n{DRAFT}assistantfinal{BLOCK}") == ONE
+    assert changes(f"analysis of the rate:\n{BLOCK}") == ONE
+
+
 def test_reasoning_that_ends_with_an_edit_is_the_answer_of_a_server_that_put_it_there():
     for text in (BLOCK, f"```\n{BLOCK}```\n", PATCH, f"thoughts\n</think>\n{BLOCK}"):
         assert changes("", reasoning=text) == ONE

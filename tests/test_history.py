@@ -9,6 +9,7 @@ import pytest
 
 from agent.bench.history import begin, code_of, measure_history, write_trial
 from agent.errors import AgentError, UsageError
+from agent.history.call_store import CallStore
 from agent.history.events import Noted
 from agent.history.fast_import import BEST, Entry
 from agent.history.journal import Journal, read
@@ -167,7 +168,7 @@ def made_up_run(folder: Path, trials: int) -> tuple[State, Ledger]:
 
 def test_git_tells_the_story(tmp_path: Path) -> None:
     state, ledger = made_up_run(tmp_path, 42)
-    assert verify(state, (tmp_path / "journal.jsonl").read_bytes(), ledger) == []
+    assert verify(state, (tmp_path / "journal.jsonl").read_bytes(), ledger, CallStore(tmp_path)) == []
     ledger.close()
     assert git(tmp_path, "log", "--format=%s", "best").splitlines() == [
         "trial 40: keep 1.9960 (-0.0001) made up",
@@ -194,7 +195,7 @@ def test_verify_names_what_does_not_agree(tmp_path: Path) -> None:
         forged = ledger.commit(entry)
         changed = state.trials[3].model_copy(update={"commit": forged})
         trials = (*state.trials[:3], changed, *state.trials[4:])
-        return "; ".join(verify(replace(state, trials=trials), journal, ledger))
+        return "; ".join(verify(replace(state, trials=trials), journal, ledger, CallStore(tmp_path)))
 
     sound = Entry(trial_ref(3), parent, message, state.trials[3].closed_at or "", code, result)
     assert found(sound) == ""
@@ -204,12 +205,12 @@ def test_verify_names_what_does_not_agree(tmp_path: Path) -> None:
     assert "another parent" in found(replace(sound, parent=ledger.resolve(trial_ref(1))))
     ledger.commit(sound)
     git(tmp_path, "update-ref", "-d", "refs/trials/0005")
-    (problem,) = verify(state, journal, ledger)
+    (problem,) = verify(state, journal, ledger, CallStore(tmp_path))
     assert problem.startswith("trial 5: its ref is not where the journal says: see `git update-ref refs/trials/0005 ")
     git(tmp_path, "update-ref", "refs/trials/0099", original)
-    assert any("no such closed trial" in p for p in verify(state, journal, ledger))
+    assert any("no such closed trial" in p for p in verify(state, journal, ledger, CallStore(tmp_path)))
     git(tmp_path, "update-ref", "refs/heads/best", original)
-    assert any("branch best" in p for p in verify(state, journal, ledger))
+    assert any("branch best" in p for p in verify(state, journal, ledger, CallStore(tmp_path)))
     ledger.close()
 
 

@@ -8,6 +8,7 @@ import tomli_w
 from studies import Pretend, measured, study_in
 
 from agent.executors.base import Done
+from agent.history.call_store import CallStore
 from agent.loop import run
 from agent.models.base import ModelError
 from agent.models.config import ModelConfig
@@ -100,3 +101,30 @@ def test_during_an_outage_the_run_goes_on_with_constants_and_comes_back(tmp_path
     assert state.trials[4].outcome is Outcome.OK and len(state.notes) == 2
     kept = [json.loads(p.read_text()) for p in sorted((tmp_path / "run" / "calls").glob("*.json"))]
     assert [bool(each["call"]["error"]) for each in kept] == [False, True, True, False]
+
+
+def test_a_script_that_ends_in_a_repair_round_loses_no_call(tmp_path):
+    state = a_run(tmp_path, LOWER, NO_USE)
+    assert [(call.number, call.purpose, call.error) for call in state.calls] == [(0, "propose", ""), (1, "propose", "")]
+    assert state.ended.by is End.SEARCHED
+
+
+def test_calls_that_failed_verify_too(tmp_path):
+    state = a_run(tmp_path, LOWER, {"error": "server"}, {"error": "bad_request"}, LOWEST)
+    assert {call.error for call in state.calls} >= {"", "server", "bad_request"}
+    assert list(CallStore(tmp_path / "run").problems(state.calls)) == []
+
+
+def test_a_stored_call_that_was_altered_or_lost_is_found(tmp_path):
+    state = a_run(tmp_path, LOWER, NO_USE, LOWEST)
+    store = CallStore(tmp_path / "run")
+    assert list(store.problems(state.calls)) == []
+    answer = json.loads(store.path(0).read_text())
+    answer["reply"]["text"] = "something else"
+    store.path(0).write_text(json.dumps(answer))
+    prompt = json.loads(store.path(1).read_text())
+    prompt["request"]["messages"][0]["content"] = "you are somebody else"
+    store.path(1).write_text(json.dumps(prompt))
+    store.path(2).unlink()
+    found = list(store.problems(state.calls))
+    assert [problem.partition(" ")[0] for problem in found] == [f"calls/000{i}.json" for i in range(3)]

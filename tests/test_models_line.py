@@ -10,7 +10,9 @@ import pytest
 
 from agent.calls import spent
 from agent.models.base import Interrupted, Message, ModelError, Reply, Request, Trouble, Watch
-from agent.models.line import RETRIED, Line, Outage, Patience, pause, prompt_sha256
+from agent.models.booking import prompt_sha256
+from agent.models.line import MAY_BE_THE_QUESTION, RETRIED, Line, Outage, Patience, Unanswered, pause
+from agent.models.pace import first_seconds
 from agent.models.scripted import Scripted
 
 REQUEST = Request((Message("system", "Sei freundlich."), Message("user", "lower val_bpb")), 100)
@@ -172,12 +174,15 @@ def test_after_an_outage_each_question_is_one_attempt_until_an_answer_comes():
 def test_without_an_end_to_patience_the_run_waits_until_it_is_stopped():
     watch, model = FakeTime(), Answers([failing(Trouble.UNREACHABLE)])
     watch.deadline = lambda: 36000.0
-    line = Line(model, watch)
+    line, portions = Line(model, watch), []
     with pytest.raises(Interrupted):
-        line.ask(REQUEST, "propose")
+        while True:
+            with pytest.raises(Unanswered, match="50 attempts have failed: it failed by unreachable"):
+                line.ask(REQUEST, "propose")
+            portions.append(len(line.drain()))
     assert 36000 <= watch.now < 36100
-    assert len(watch.said) == 1
-    assert len(line.drain()) > 900
+    assert len(watch.said) == 1, "it is one outage"
+    assert set(portions) == {50} and sum(portions) > 900
 
 
 def test_patience_may_be_given_later():
@@ -259,12 +264,108 @@ def test_the_time_limit_follows_the_measured_speed():
 
 def test_a_server_that_grew_slow_gets_the_time_it_needs():
     fast = Reply("x", completion_tokens=1000, prompt_tokens=5, seconds=10.0)
-    model = Answers([fast, failing(Trouble.TIMEOUT), fast])
+    model = Begun([fast, failing(Trouble.TIMEOUT), fast])
     line = Line(model, FakeTime())
     line.ask(REQUEST, "propose")
     line.ask(REQUEST, "propose")
     first, second, third = (request.seconds for request in model.asked)
-    assert second < first == third
+    assert second < third < first
+    model.given = [failing(Trouble.TIMEOUT), fast]
+    line.ask(REQUEST, "propose")
+    assert model.asked[-1].seconds > model.asked[-2].seconds
+
+
+@dataclass
+class Begun(Answers):
+    """Answers whose failures come after a piece."""
+
+    def complete(self, request, watch):
+        watch.tokens = 1
+        return super().complete(request, watch)
+
+
+def test_a_server_that_hangs_says_nothing_about_its_speed():
+    fast = Reply("x", completion_tokens=1000, prompt_tokens=5, seconds=10.0)
+    model = Answers([fast, failing(Trouble.TIMEOUT), fast])
+    line = Line(model, FakeTime())
+    line.ask(REQUEST, "propose")
+    line.ask(REQUEST, "propose")
+    _, second, third = (request.seconds for request in model.asked)
+    assert second == third
+
+
+def test_the_speed_that_preflight_found_counts_for_the_first_answer():
+    model = Answers([Reply("x", completion_tokens=1000, seconds=1000 / 30)])
+    line, big = Line(model, FakeTime()), Request(REQUEST.messages, 16000)
+    line.expect(100.0)
+    line.ask(big, "propose")
+    line.ask(big, "propose")
+    assert model.asked[0].seconds - first_seconds(big) == pytest.approx(4 * 160)
+    assert model.asked[1].seconds - first_seconds(big) == pytest.approx(4 * 16000 / 30), "measured is better"
+
+
+@dataclass
+class Hung:
+    """A server that takes the question and says nothing, until the time for a first piece is over."""
+
+    label: str = "m@http://x/v1"
+    asked: int = 0
+
+    def complete(self, request, watch):
+        self.asked += 1
+        watch.now += min(first_seconds(request), request.seconds)
+        raise failing(Trouble.TIMEOUT)
+
+
+def test_a_hung_server_costs_what_patience_allows_and_little_for_each_question_after_that():
+    watch, long = FakeTime(), Request((Message("user", "x" * 24000),), 16384)
+    line = Line(Hung(), watch, Patience(600.0))
+    spent = []
+    for _ in range(4):
+        before = watch.now
+        with pytest.raises(Outage):
+            line.ask(long, "propose")
+        spent.append(watch.now - before)
+    assert spent[0] == pytest.approx(600, abs=20)
+    assert max(spent[1:]) <= 15
+
+
+def test_a_server_that_always_took_a_minute_to_begin_gets_that_after_an_outage_too():
+    slow = Reply("x" * 90, completion_tokens=30, seconds=70.0, first_token_seconds=60.0)
+    model, watch = Answers([slow, failing(Trouble.UNREACHABLE)]), FakeTime()
+    line = Line(model, watch, Patience(60.0))
+    line.ask(REQUEST, "propose")
+    for _ in range(2):
+        with pytest.raises(Outage):
+            line.ask(REQUEST, "propose")
+    assert model.asked[-1].first_seconds > 100
+
+
+def test_without_an_end_to_patience_an_answer_may_take_the_usual_time_to_begin():
+    model = Answers([failing(Trouble.TIMEOUT), Reply("x")])
+    Line(model, FakeTime()).ask(REQUEST, "propose")
+    assert [request.first_seconds for request in model.asked] == [None, None]
+
+
+def test_an_answer_cut_after_a_long_time_is_no_outage_yet():
+    model, watch = Begun([failing(Trouble.CUT), Reply("x")], seconds=900.0), FakeTime()
+    assert Line(model, watch, Patience(600.0)).ask(REQUEST, "propose").text == "x"
+
+
+def test_a_wait_of_hours_that_a_server_asks_for_is_cut_to_ten_minutes():
+    watch = FakeTime()
+    Line(Answers([failing(Trouble.RATE_LIMITED, 36000.0), Reply("x")]), watch).ask(REQUEST, "propose")
+    assert watch.slept == [600]
+
+
+@pytest.mark.parametrize("trouble", PASSING)
+def test_failures_that_may_lie_in_the_question_are_counted_where_the_asker_wants(trouble):
+    watch, model = FakeTime(), Answers([failing(trouble)])
+    line = Line(model, watch)
+    with pytest.raises(Unanswered) as caught:
+        line.ask(REQUEST, "repair", tries=8)
+    assert caught.value.trouble is trouble and not isinstance(caught.value, Outage)
+    assert len(line.drain()) == (8 if trouble in MAY_BE_THE_QUESTION else 50)
 
 
 def test_the_hash_of_a_prompt_is_that_of_canonical_json():

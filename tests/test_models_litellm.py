@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from misbehaving_server import ANSWER, BEHAVIOURS, serving
+from misbehaving_server import ANSWER, BEHAVIOURS, refuse, serving
 
 from agent.models.base import Interrupted, Message, ModelError, Request, Trouble, Watch
 from agent.models.config import ModelConfig
@@ -94,6 +94,16 @@ def test_tokens_that_litellm_makes_up_are_not_taken_for_the_server_s(server):
 
 def test_a_wait_that_the_server_asks_for_is_passed_on(server):
     assert trouble(server, "rate_limited").retry_after == 7
+
+
+def test_no_key_of_the_environment_is_told_nor_what_looks_like_one(server, monkeypatch):
+    monkeypatch.setenv("GEMINI_API_KEY", "0123456789abcdef0123456789abcdef")
+    monkeypatch.setenv("SHORT_KEY", "to")
+    said = (
+        "0123456789abcdef0123456789abcdef or AIzaSyD-abcdefghijklmnopqrstuvwxyz12345 at http://x/?key=hidden&b=1 to it"
+    )
+    server.plan.append(refuse(500, {"error": {"message": said}}))
+    assert '"*** or *** at http://x/?key=***&b=1 to it' in str(trouble(server, "any"))
 
 
 def test_the_key_s_variable_is_named(server):

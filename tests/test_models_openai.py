@@ -179,6 +179,12 @@ def test_a_server_that_says_nothing_is_a_timeout(server, monkeypatch):
     assert "said nothing for" in str(error)
 
 
+def test_an_answer_may_have_less_time_to_begin_than_to_end(server):
+    request = Request(REQUEST.messages, 100, seconds=60.0, first_seconds=0.3)
+    assert "said nothing for 0 s" in str(trouble(server, "hang", request))
+    assert ask(server, "ok", request).text == WHOLE
+
+
 def test_a_server_that_falls_silent_is_a_timeout(server, monkeypatch):
     monkeypatch.setattr(pace, "_SILENCE_SECONDS", 0.3)
     error = trouble(server, "hang_within")

@@ -94,7 +94,7 @@ def test_the_demo_that_ships_is_a_script():
         ("[[reply]]\nerror = 'gone'", "reply 0: error"),
         ("[[reply]]\nerror = 'cut'\ncontent = 'x'", "an error or has content, not both"),
         ("reply = 3", "reply"),
-        ("", "reply: Field required"),
+        ("", "reply: it is missing"),
         ("[[reply", "no TOML file"),
     ],
 )

@@ -1,6 +1,7 @@
 """What users say to a run while it runs."""
 
 from pathlib import Path
+from threading import Timer
 
 import pytest
 from kit import Desk, ended, killed
@@ -50,20 +51,27 @@ def test_stop_finishes_the_running_trial_and_ends_the_run(tmp_path: Path) -> Non
     assert len(state.closed_trials) == 3 and not state.open_trials
 
 
-def test_a_pause_opens_no_trial_until_go_on(tmp_path: Path) -> None:
+def test_a_stop_left_for_an_earlier_session_does_not_end_the_next(tmp_path: Path) -> None:
     with study_in(tmp_path) as study:
-        left(tmp_path, Word.PAUSE)
-        inbox, ticks = Inbox(tmp_path / "run"), []
-
-        def waiting(seconds: float) -> bool:
-            ticks.append(len(study.store.state.trials))
-            if len(ticks) == 3:
-                inbox.leave(Word.GO_ON)
-            return False
-
-        study.stop.soon.wait = waiting  # type: ignore[method-assign, assignment]
+        left(tmp_path, Word.STOP)
         state = run(study)
-    assert ticks == [1, 1, 1], "the baseline is open or done, and nothing else was opened"
+    assert state.ended is not None and state.ended.by is End.TRIALS
+
+
+def test_a_pause_opens_no_trial_until_go_on(tmp_path: Path) -> None:
+    seen: list[int] = []
+    with study_in(tmp_path) as study:
+        inbox = left(tmp_path, Word.PAUSE)
+
+        def go_on() -> None:
+            seen.append(len(study.store.state.trials))
+            inbox.leave(Word.GO_ON)
+
+        later = Timer(1.0, go_on)
+        later.start()
+        state = run(study)
+        later.join()
+    assert seen == [1], "the baseline, and nothing else, was opened in the pause"
     assert len(state.trials) == 7
 
 
@@ -123,3 +131,4 @@ def test_a_note_to_a_run_that_has_ended_waits_for_its_resume(desk: Desk) -> None
     assert "when it is resumed" in desk.agent("note", "x", "more depth").out
     desk.agent("resume", "x", "--trials", "2")
     assert any(e["kind"] == "said" and e["text"] == "more depth" for e in desk.events())
+    assert "is not running" in desk.agent("note", "x", "--stop", code=2).err

@@ -1,5 +1,7 @@
 """Preflight against a server with manners: what it finds by trying, and the sentence for each way a model is unfit."""
 
+import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,15 @@ from preflight_server import Persona, serving
 from agent.calls import Contract, ModelFacts
 from agent.doctor_model import examine_model
 from agent.errors import UsageError
+from agent.knobs import Range
 from agent.models.base import Interrupted, ModelError, Trouble, Watch
 from agent.models.choose import open_model
 from agent.models.config import ModelConfig
 from agent.models.form_probe import pick
 from agent.models.listing import Listed, list_models
 from agent.models.preflight import preflight, proposal_seconds, scripted_facts
+from agent.prompts.values import constants_schema
+from agent.space import find_space
 
 
 def look(persona: Persona, watch: Watch | None = None, seconds: float = 90.0, **stated: Any) -> ModelFacts:
@@ -228,6 +233,8 @@ def test_a_model_that_thinks_too_long_is_tried_without_thinking() -> None:
     assert facts.thinking == "reasoning"
     assert facts.contract is Contract.BLOCKS
     assert "thinking turned off" in note(facts, "edits")
+    assert facts.think is False, "or the run would let it think"
+    assert look(Persona(thinking="reasoning")).think is None
 
 
 def test_thinking_is_found_even_if_no_answer_comes_in_time() -> None:
@@ -282,6 +289,22 @@ def test_a_model_that_is_being_loaded_is_waited_for() -> None:
 @pytest.mark.parametrize(("schema", "held"), [("follows", True), ("ignores", False), ("rejects", False)])
 def test_a_schema_counts_only_if_it_makes_json_of_a_plain_sentence(schema: Any, held: bool) -> None:
     assert look(Persona(schema=schema)).json_schema is held
+
+
+def test_the_schema_that_is_tried_has_what_a_schema_of_constants_has() -> None:
+    persona = Persona()
+    look(persona)
+    (tried,) = [json.dumps(asked["response_format"]) for asked in persona.asked if "response_format" in asked]
+    kinds = {
+        "A": Range(low=1, high=9),
+        "B": Range(low=0.1, high=0.9),
+        "C": Range(choices=("x", "y")),
+        "D": Range(low=2, high=8, pow2=True),
+    }
+    real = constants_schema(find_space({"train.py": 'A = 2\nB = 0.5\nC = "x"\nD = 4\n'}, kinds))
+    assert set(re.findall(r'"(\w+)": [^"]', json.dumps(real))) - set("ABCD") - {"title", "constants"} <= set(
+        re.findall(r'"(\w+)": [^"]', tried)
+    )
 
 
 def test_speed_is_measured_from_the_first_token_on() -> None:

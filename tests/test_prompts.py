@@ -58,11 +58,11 @@ def at_the_start() -> Ask:
 
 CASES: dict[str, Callable[[], tuple[Message, ...]]] = {
     "blocks": lambda: propose(an_ask(Contract.BLOCKS)),
-    "few_blocks_widened": lambda: propose(an_ask(Contract.FEW_BLOCKS, widen=1)),
+    "few_blocks_widened": lambda: propose(an_ask(Contract.FEW_BLOCKS, widen=1, tries=6)),
     "file_thinking": lambda: propose(an_ask(Contract.FILE, thinking="reasoning")),
-    "set_widened": lambda: propose(an_ask(Contract.SET, widen=2)),
+    "set_widened": lambda: propose(an_ask(Contract.SET, widen=2, tries=12)),
     "blocks_several_files": lambda: propose(an_ask(files=SEVERAL)),
-    "blocks_from_an_earlier_trial": lambda: propose(an_ask(parent=1, widen=2)),
+    "blocks_from_an_earlier_trial": lambda: propose(an_ask(parent=1, widen=2, tries=13)),
     "blocks_at_the_start": lambda: propose(at_the_start()),
     "blocks_small_context": lambda: propose(an_ask(context_tokens=7168)),
     "crash_repair": lambda: crash_repair(an_ask(files=GATED), CRASHED),
@@ -179,6 +179,26 @@ def test_bans_are_in_every_prompt_and_notes_for_ten_trials() -> None:
     assert "(9 trials ago) mind the middle" in text_of(
         propose(replace(ask, state=replace(state, said=((191, Said(word=Word.NOTE, text="mind the middle")),))))
     )
+
+
+def test_notes_give_way_the_oldest_first_and_bans_never() -> None:
+    words = [Said(word=Word.NOTE, text=f"note {n}: " + "keep this in mind " * 80) for n in range(30)]
+    bans = tuple((n, Said(word=Word.BAN, text=f"never this: {n}")) for n in range(9))
+    state = long_run(200)
+    said = (*bans, *((len(state.trials), word) for word in words))
+    ask = made_up_ask(replace(state, said=said), Contract.BLOCKS)
+    shown = []
+    for context in (65_536, 24_576, 16_384, 11_264):
+        small = ask.facts.model_copy(update={"context_tokens": context, "max_output_tokens": 4096})
+        for messages in everything(replace(ask, facts=small)):
+            told = messages[1].content
+            assert all(ban.text in told for _, ban in bans)
+            numbers = [int(n) for n in re.findall(r"note (\d+): keep", told)]
+            assert numbers == list(range(30 - len(numbers), 30)) and numbers
+            left = re.findall(r"short: (\d+) older notes?\.", told)
+            assert left == ([str(30 - len(numbers))] if len(numbers) < 30 else [])
+            shown.append(len(numbers))
+    assert {1, 30} < set(shown)
 
 
 def test_the_best_so_far_is_always_named() -> None:
@@ -322,6 +342,8 @@ def test_set_lines_can_be_asked_for_without_the_code() -> None:
     told = propose(small)[1].content
     assert "(Not shown, to keep this short: the code itself.)" in told
     assert "- LR_0: " in told
+    assert "FUNCTION" not in told
+    assert "FUNCTION" in propose(ask)[1].content
     with pytest.raises(PromptTooLong):
         propose(replace(small, facts=small.facts.model_copy(update={"contract": Contract.BLOCKS})))
 

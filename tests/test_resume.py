@@ -13,6 +13,7 @@ import pytest
 from studies import study_in, toy_target
 
 from agent.errors import UsageError
+from agent.history.call_store import CallStore
 from agent.history.events import Session
 from agent.history.heartbeat import beating, last_beat
 from agent.history.ledger import Ledger, trial_ref
@@ -39,7 +40,7 @@ def check(folder: Path) -> State:
     """The state of a run whose journal and git agree entirely."""
     found = open_run(folder)
     ledger = Ledger(folder)
-    assert verify(found.state, (folder / "journal.jsonl").read_bytes(), ledger) == []
+    assert verify(found.state, (folder / "journal.jsonl").read_bytes(), ledger, CallStore(folder)) == []
     assert set(ledger.trial_refs()) == {t.id for t in found.state.closed_trials}
     ledger.close()
     return found.state

@@ -70,6 +70,7 @@ def made_up_ask(state: State, contract: Contract) -> Ask:
         rules=Rules(("train.py",)),
         space=find_space(files, {}),
         widen=2,
+        tries=24,
     )
 
 

@@ -64,16 +64,17 @@ def show(run: str, trial: int, prompt: bool, as_json: bool, runs_dir: Path) -> N
     from agent.reading import conversations, find_run, find_trial, open_run
     from agent.ui.call_lines import conversation_lines
     from agent.ui.tables import trial_lines, trial_record
+    from agent.ui.visible import visible
 
     found = open_run(find_run(run, runs_dir))
     chosen = find_trial(found, trial)
     if prompt:
         calls = conversations(found, chosen)
         if not _say(calls, as_json):
-            click.echo("\n".join(line for call in calls for line in conversation_lines(call)))
+            click.echo(visible("\n".join(line for call in calls for line in conversation_lines(call))))
         return
     if not _say(trial_record(found.state, chosen), as_json):
-        click.echo("\n".join(trial_lines(found, chosen)))
+        click.echo(visible("\n".join(trial_lines(found, chosen))))
 
 
 @click.command()
@@ -91,7 +92,7 @@ def diff(run: str, trial: int, other: int | None, as_json: bool, runs_dir: Path)
     first = find_trial(found, trial)
     text = first.diff if other is None else diff_of(_code(found, first), _code(found, find_trial(found, other)))
     if not _say({"trial": trial, "other": other, "diff": text}, as_json):
-        click.echo(text, nl=False)
+        _print_exactly(text)
 
 
 @click.command()
@@ -106,6 +107,7 @@ def best(run: str | None, as_patch: bool, into: Path | None, as_json: bool, runs
     from agent.errors import UsageError
     from agent.reading import find_run, open_run
     from agent.ui.tables import trial_lines, trial_record
+    from agent.ui.visible import visible
 
     found = open_run(find_run(run, runs_dir))
     champion, started = found.state.champion, found.state.started
@@ -115,13 +117,13 @@ def best(run: str | None, as_patch: bool, into: Path | None, as_json: bool, runs
         click.echo("nothing better than your own script was found", err=True)
     if as_patch:
         before, after = _code(found, None), _code(found, champion)
-        click.echo(diff_of(before, after), nl=False)
+        _print_exactly(diff_of(before, after))
         return
     if into is not None:
         _write(into, {path: _code(found, champion)[path] for path in started.target.edit})
         return
     if not _say(trial_record(found.state, champion), as_json):
-        click.echo("\n".join(trial_lines(found, champion)))
+        click.echo(visible("\n".join(trial_lines(found, champion))))
 
 
 @click.command()
@@ -130,6 +132,7 @@ def best(run: str | None, as_patch: bool, into: Path | None, as_json: bool, runs
 @runs_dir
 def verify(run: str | None, as_json: bool, runs_dir: Path) -> None:
     """Check every hash of a run, its journal against its git history, and the code that ran against both."""
+    from agent.history.call_store import CallStore
     from agent.history.ledger import Ledger
     from agent.history.store import Paths
     from agent.history.verify import verify as find_problems
@@ -137,7 +140,7 @@ def verify(run: str | None, as_json: bool, runs_dir: Path) -> None:
 
     found = open_run(find_run(run, runs_dir))
     ledger = Ledger(found.folder)
-    wrong = find_problems(found.state, Paths(found.folder).journal.read_bytes(), ledger)
+    wrong = find_problems(found.state, Paths(found.folder).journal.read_bytes(), ledger, CallStore(found.folder))
     ledger.close()
     if not _say({"run": str(found.folder), "problems": wrong}, as_json):
         for problem in wrong:
@@ -157,6 +160,13 @@ def _say(record: Any, as_json: bool) -> bool:
     if as_json:
         click.echo(json.dumps(record, indent=1))
     return as_json
+
+
+def _print_exactly(text: str) -> None:
+    """Print a diff: byte for byte into a pipe or a file (click would drop escape sequences), tamed on a terminal."""
+    from agent.ui.visible import visible
+
+    click.echo(visible(text) if sys.stdout.isatty() else text.encode(), nl=False)
 
 
 def _code(found: Any, trial: Any) -> dict[str, bytes]:

@@ -54,6 +54,7 @@ def run(target: Path | None, name: str | None, runs_dir: Path, **flags: Any) -> 
     from agent.config import RunConfig, checked
     from agent.errors import UsageError
     from agent.reading import free_name
+    from agent.run_folder import check_free
 
     clock = Clock()
     folder = target or own_target()
@@ -61,11 +62,13 @@ def run(target: Path | None, name: str | None, runs_dir: Path, **flags: Any) -> 
     if "model" in values:
         values["model"] = named_model(values["model"])
     values.setdefault("proposer", "code" if "model" in values else "pattern")
+    _check_model(values)
     values["target_loss"] = values.pop("goal", None)
     config = checked(RunConfig, values, "agent run")
     if name is not None and not re.fullmatch(r"\w[\w.+-]{0,99}", name):
         raise UsageError(f"{name[:100]!r} cannot be the name of a run: use letters, digits, '.', '-', '_' and '+'")
     run_folder = runs_dir / (name or free_name(runs_dir, folder.resolve().name))
+    check_free(run_folder)  # before the time that looking at the model takes
     view = _view()
     with new_run(config, folder, run_folder, clock, view) as study:
         _session(study, view)
@@ -93,6 +96,18 @@ def resume(run: str | None, runs_dir: Path, **changes: Any) -> None:
         _session(study, view)
 
 
+def _check_model(values: dict[str, Any]) -> None:
+    """Nothing is said of a model that is not asked."""
+    from agent.errors import UsageError
+    from agent.registry import WITHOUT_MODEL
+
+    if "model" in values and values["proposer"] in WITHOUT_MODEL:
+        name = values["proposer"]
+        raise UsageError(f"{name} asks no model: leave out --model, or --proposer {name} for the model to edit code")
+    if "model" not in values and "on_model_outage" in values:
+        raise UsageError("--on-model-outage is about a model: name one with --model NAME@URL, or leave it out")
+
+
 def own_target() -> Path:
     """The folder of our own target: in this checkout, or installed beside the package."""
     here = Path("train_target")
@@ -100,16 +115,22 @@ def own_target() -> Path:
 
 
 def _session(study: "Study", view: "Live | Plain") -> None:
+    from agent.errors import AgentError
     from agent.loop import run as run_loop
     from agent.ui.words import opening, result_lines
+    from sandbox.spec import SandboxError
 
     state = study.store.state
     for label, text in opening(state, _search(study), _plan(study)):
         view.say(f"  {label:<8} {text}")
-    with _signals(study.stop), view.watching(study):
-        state = run_loop(study)
     folder, here = study.store.paths.folder, Path.cwd()
     folder = folder.relative_to(here) if folder.is_relative_to(here) else folder
+    try:
+        with _signals(study.stop), view.watching(study):
+            state = run_loop(study)
+    except (AgentError, SandboxError):
+        view.say(f"next: `agent resume {folder}` goes on with this run, once what is said below is mended")
+        raise
     for line in [*result_lines(state), *_next_steps(state, folder)]:
         view.say(line)
     if state.baseline is not None and not state.baseline.kept:
@@ -134,7 +155,10 @@ def _plan(study: "Study") -> str:
     if state.session is None or not state.trials:
         return study.plan.sentence()
     left, each = state.session.budget_seconds - state.elapsed, expected_seconds(state, study.target.limits)
-    return f"about {max(0, int(left / each))} more trainings of {show_duration(each)}"
+    more = max(0, int(left / (each + study.plan.propose_seconds)))
+    if state.session.max_trials is not None:
+        more = min(more, max(0, state.session.max_trials + 1 - len(state.closed_trials)))
+    return f"about {more} more trainings of {show_duration(each)}"
 
 
 def _next_steps(state: "State", folder: Path) -> list[str]:
@@ -145,6 +169,9 @@ def _next_steps(state: "State", folder: Path) -> list[str]:
         lines.append(f"next: `agent best {folder} --patch` prints the improvement as a patch for your own file")
     if state.ended is not None and state.ended.by is End.USER:
         lines.append(f"next: `agent resume {folder}` goes on with this run")
+    elif state.ended is not None and state.ended.by is End.STUCK:
+        another = " --model OTHER` goes on with another model" if state.calls else "` tries again"
+        lines.append(f"next: `agent resume {folder}{another}")
     elif state.ended is not None and state.ended.by in (End.BUDGET, End.TRIALS):
         more = "budget" if state.ended.by is End.BUDGET else "trials"
         lines.append(f"next: `agent resume {folder} --{more} ...` goes on with a larger --{more}")

@@ -21,16 +21,19 @@ def note(run: str, text: str | None, runs_dir: Path, **words: bool) -> None:
     from agent.history.events import Word
     from agent.history.inbox import Inbox
     from agent.reading import find_run, open_run
+    from agent.ui.visible import visible
 
     chosen = [word for word in Word if words.get(word)] or [Word.NOTE]
     if len(chosen) > 1:
         raise UsageError("choose one of --ban, --pause, --go-on and --stop")
-    word, text = chosen[0], (text or "").strip()
+    word, text = chosen[0], visible(text or "").strip()
     needs_text = word in (Word.NOTE, Word.BAN)
     if needs_text != bool(text):
         example = '`agent note RUN "try less warm-up"`'
         raise UsageError(f"{example} says something; --{word.replace('_', '-')} comes {_with(needs_text)} a text")
     found = open_run(find_run(run, runs_dir))
+    if word is Word.STOP and not found.live:
+        raise UsageError(f"{found.folder.name} is not running: there is nothing to stop")
     Inbox(found.folder).leave(word, text)
     soon, later = "hears it within a second, or after the answer it waits for", "hears it when it is resumed"
     click.echo(f"{found.folder.name} {soon if found.live else later}")

@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from agent.text import clean
+
 
 class Wrong(StrEnum):
     """What is wrong with an answer or with the code it leads to."""
@@ -33,5 +35,5 @@ class EditError(Exception):
     """
 
     def __init__(self, sentence: str, wrong: Wrong = Wrong.VALUE) -> None:
-        super().__init__(sentence)
+        super().__init__(clean(sentence))  # it may quote the model
         self.wrong = wrong

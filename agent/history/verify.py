@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from agent.code import Code, digest, fingerprints, patch
 from agent.errors import AgentError
+from agent.history.call_store import CallStore
 from agent.history.fast_import import BEST, HISTORY, JOURNAL
 from agent.history.ledger import Ledger, trial_ref
 from agent.history.message import commit_message, result_of
@@ -77,11 +78,12 @@ def _leads(ledger: Ledger, parent: str | None, diff: str, code: Code) -> bool:
         return False
 
 
-def verify(state: State, journal: bytes, ledger: Ledger) -> list[str]:
-    """`problems` as a list; a git that cannot answer is a problem too."""
+def verify(state: State, journal: bytes, ledger: Ledger, calls: CallStore) -> list[str]:
+    """`problems` as a list, those of the stored calls included; a git that cannot answer is a problem too."""
     found: list[str] = []
     try:
         found.extend(problems(state, journal, ledger))
+        found.extend(calls.problems(state.calls))
     except AgentError as error:
         found.append(str(error))
     return found

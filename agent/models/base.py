@@ -32,6 +32,7 @@ class Request:
         schema: JSON schema that the answer must follow, where the server can hold the model to it.
         think: False asks a thinking model not to think; None leaves it to the server.
         seconds: the whole answer must be there by then; None leaves it to the watch.
+        first_seconds: the answer must begin by then; None for what is usual.
     """
 
     messages: tuple[Message, ...]
@@ -40,6 +41,7 @@ class Request:
     schema: dict[str, Any] | None = None
     think: bool | None = None
     seconds: float | None = None
+    first_seconds: float | None = None
 
 
 @dataclass(frozen=True)

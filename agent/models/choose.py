@@ -33,9 +33,19 @@ def parse_model(text: str, profiles: Mapping[str, ModelConfig]) -> ModelConfig:
         return profiles[text]
     if (found := named(text)) is not None:
         return found
-    near = difflib.get_close_matches(text, profiles, n=1)
-    hint = f"did you mean the profile {near[0]!r}? Else {_FORMS}" if near else _FORMS
-    raise UsageError(f"--model {text!r} names no model: {hint}")
+    raise UsageError(f"--model {text!r} names no model: {_hint(text, profiles)}")
+
+
+def _hint(text: str, profiles: Mapping[str, ModelConfig]) -> str:
+    """What was probably meant, or what can be written."""
+    if near := difflib.get_close_matches(text, profiles, n=1):
+        return f"did you mean the profile {near[0]!r}? Else {_FORMS}"
+    name, _, place = text.rpartition("@")
+    if re.match("https?://", place, re.IGNORECASE):
+        return f"write its name and an @ before the URL: NAME@{place}; `agent models` lists names"
+    if name and re.fullmatch(r"[\w.-]+(:\d+)?(/\S*)?", place):
+        return f"a URL begins with http:// or https://: {name}@http://{place}"
+    return _FORMS
 
 
 def named(text: str) -> ModelConfig | None:

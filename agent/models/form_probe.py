@@ -37,6 +37,7 @@ class Form:
         kept: how often which form was kept, as a part of a sentence.
         thinking: where its thinking comes back.
         max_tokens: the longest answer to ask for.
+        think: False where only answers without thinking came to an end.
         tokens_per_second: of decoding; None if no answer was long enough to tell.
     """
 
@@ -44,6 +45,7 @@ class Form:
     kept: str
     thinking: Thinking
     max_tokens: int
+    think: bool | None = None
     tokens_per_second: float | None = None
 
 
@@ -195,9 +197,9 @@ class FormProbe:
 
     def _form(self, contract: Contract, kept: str) -> Form:
         rate = sorted(self._rates)[len(self._rates) // 2] if self._rates else None
-        if self._thinks and self._think is False:
-            kept += ", with its thinking turned off for want of time"
-        return Form(contract, kept, self._thinking, self._longest(contract), rate)
+        if self._think is False:
+            kept += ", with its thinking turned off for want of time" if self._thinks else ", asked not to think"
+        return Form(contract, kept, self._thinking, self._longest(contract), self._think, rate)
 
 
 def pick(kept: int, tries: int) -> Contract | None:

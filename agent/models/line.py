@@ -1,19 +1,19 @@
 """A line to a model: it retries what may pass, waits out an outage, and books every call.
 
 What is done about each trouble is a table. Waiting ends with the user's stop and with the budget (`Watch`). An outage
-is one from the first failure to the next answer, over as many askings as it lasts.
+is one from the first failure to the next answer, over as many askings as it lasts: a long one is handed back to the
+asker now and then, so that its calls get into the journal.
 """
 
 import hashlib
-import json
-from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from agent.calls import Call
-from agent.models.base import Interrupted, Message, Model, ModelError, Reply, Request, Trouble, Watch
-from agent.models.pace import answer_seconds, estimated_tokens, prompt_tokens
+from agent.models.base import Interrupted, Model, ModelError, Reply, Request, Trouble, Watch
+from agent.models.booking import answered, failed_by, prompt_sha256
+from agent.models.speed import Speed
 from agent.units import show_duration
 
 RETRIED: Mapping[Trouble, bool] = {
@@ -29,10 +29,11 @@ RETRIED: Mapping[Trouble, bool] = {
     Trouble.BAD_REQUEST: False,
     Trouble.ENDED: False,
 }
+MAY_BE_THE_QUESTION = frozenset({Trouble.SERVER, Trouble.CUT, Trouble.GARBAGE})  # another might be answered
+_PORTION = 50  # failures of one asking; about 25 minutes
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds; doubled in between
+_LONGEST_WISH = 600.0  # seconds that a server may ask to wait
 _OUTAGE_AFTER = 30.0  # seconds of failures that the user need not hear of
-_REMEMBERED = 5  # answers whose speed counts
-_TOO_SHORT = 16  # tokens; a shorter answer tells nothing about speed
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,10 @@ class Patience:
 
 class Outage(ModelError):
     """The model has not answered for as long as the run waits for one."""
+
+
+class Unanswered(ModelError):
+    """Failures enough for one asking. Another question may fare better; if there is an outage, it goes on."""
 
 
 @dataclass
@@ -58,7 +63,8 @@ class _Down:
 class Line:
     """Asks `model`, with retries. `number` is how many calls were booked before; `keep` stores prompt and reply.
 
-    `patience` may be changed at any time.
+    `patience` may be changed at any time, and so may `holds_schemas`: whether requests carry their schemas, which a
+    server may turn out to refuse.
     """
 
     def __init__(
@@ -76,26 +82,39 @@ class Line:
         self._keep = keep
         self._booked: list[Call] = []
         self._down: _Down | None = None
-        self._rates: deque[float] = deque(maxlen=_REMEMBERED)
+        self._speed = Speed()
+        self.holds_schemas = True
 
-    def ask(self, request: Request, purpose: str, because: str = "") -> Reply:
+    def expect(self, tokens_per_second: float | None, prompt_tokens_per_second: float | None = None) -> None:
+        """How fast the model was found to write and to read: what counts until it has answered. None: not known."""
+        self._speed.expect(tokens_per_second, prompt_tokens_per_second)
+
+    def ask(self, request: Request, purpose: str, because: str = "", tries: int | None = None) -> Reply:
         """An answer. `purpose` and `because` stand in the record of the call.
+
+        After `tries` failures that may lie in the question (`MAY_BE_THE_QUESTION`), or many of any kind, the asker is
+        told; None waits all of them out as an outage.
 
         Raises:
             ModelError: what retrying does not mend: overflow, wrong key, unknown model, bad request, script ended.
+            Unanswered: that many failures.
             Outage: patience ran out.
             Interrupted: `watch` ended it.
         """
+        failed = doubtful = 0
         try:
             while True:
                 try:
                     reply = self._attempt(request, purpose, because)
                 except ModelError as error:
+                    failed, doubtful = failed + 1, doubtful + (error.trouble in MAY_BE_THE_QUESTION)
                     self._pause(error)
+                    if doubtful == tries or failed == _PORTION:
+                        raise Unanswered(f"{failed} attempts have failed: {error}", error.trouble) from error
                 else:
                     self._up()
                     return reply
-        except Outage:
+        except (Outage, Unanswered):
             raise  # and still an outage when the next question comes
         except (ModelError, Interrupted):
             self._down = None
@@ -122,28 +141,36 @@ class Line:
         )
         self._number += 1
         try:
-            reply = self._model.complete(replace(request, seconds=self._seconds(request)), watch)
+            reply = self._model.complete(self._limited(request), watch)
         except ModelError as error:
-            if error.trouble is Trouble.TIMEOUT:
-                self._rates.clear()  # it is slower than it was: measure again, without a limit from better times
-            call = _failed(call, request, watch, error.trouble)
+            if error.trouble is Trouble.TIMEOUT and watch.tokens:
+                self._speed.grew_slow()
+            call = failed_by(call, request, watch, error.trouble)
             self._booked.append(call)
             self._keep(call, request, error)
             raise
         except Interrupted:
-            self._booked.append(_failed(call, request, watch, "interrupted"))
+            call = failed_by(call, request, watch, "interrupted")
+            self._booked.append(call)
+            self._keep(call, request, ModelError("the answer was not waited for", Trouble.CUT))
             raise
-        call = _answered(call, request, reply)
+        call = answered(call, request, reply)
         self._booked.append(call)
         self._keep(call, request, reply)
-        if call.completion_tokens >= _TOO_SHORT:
-            decoding = reply.seconds - (reply.first_token_seconds or 0.0)
-            self._rates.append(call.completion_tokens / max(decoding, 0.01))
+        self._speed.answered(reply, call.completion_tokens)
         return reply
 
-    def _seconds(self, request: Request) -> float:
-        """The time limit of a call: the asker's, or what the slowest of the last answers suggests."""
-        return answer_seconds(request, min(self._rates, default=None))
+    def _limited(self, request: Request) -> Request:
+        """The request with its time limits."""
+        first = self._speed.first_seconds(request, self._patience_left())
+        return replace(request, seconds=self._speed.seconds(request), first_seconds=first)
+
+    def _patience_left(self) -> float | None:
+        """Seconds until an outage is one; None for never."""
+        patience = self.patience.outage_seconds
+        if patience is None or self._down is None:
+            return patience
+        return self._down.since + patience - self._watch.clock()
 
     def _pause(self, error: ModelError) -> None:
         """Wait before the next attempt.
@@ -155,12 +182,10 @@ class Line:
         if not RETRIED[error.trouble]:
             raise error
         now = self._watch.clock()
-        down = self._down = self._down or _Down(since=now)
+        down = self._down = self._down or _Down(since=now if self._watch.tokens else self._watch.began)
         down.failures += 1
-        wait = max(error.retry_after or 0.0, pause(down.failures, self._number))
-        patience = self.patience.outage_seconds
-        if patience is not None:
-            left = down.since + patience - now
+        wait = max(min(error.retry_after or 0.0, _LONGEST_WISH), pause(down.failures, self._number))
+        if (left := self._patience_left()) is not None:
             if left <= 0:
                 raise Outage(_outage(now - down.since, error), error.trouble)
             wait = min(wait, left)
@@ -186,43 +211,6 @@ def pause(failures: int, number: int) -> float:
     """
     spread = int.from_bytes(hashlib.sha256(f"{number}".encode()).digest()[:2]) / 0xFFFF
     return min(_FIRST_PAUSE * 2.0 ** min(failures - 1, 10), _LONGEST_PAUSE) * (0.75 + 0.5 * spread)
-
-
-def prompt_sha256(messages: tuple[Message, ...]) -> str:
-    """sha256 of the messages as canonical JSON: sorted keys, no spaces, UTF-8."""
-    plain = [asdict(message) for message in messages]
-    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _answered(call: Call, request: Request, reply: Reply) -> Call:
-    counted = reply.prompt_tokens is not None and reply.completion_tokens is not None
-    prompt, completion = prompt_tokens(request), estimated_tokens(len(reply.text) + len(reply.reasoning))
-    return call.model_copy(
-        update={
-            "prompt_tokens": prompt if reply.prompt_tokens is None else reply.prompt_tokens,
-            "completion_tokens": completion if reply.completion_tokens is None else reply.completion_tokens,
-            "reasoning_tokens": reply.reasoning_tokens,
-            "estimated": not counted,
-            "seconds": reply.seconds,
-            "cost": reply.cost,
-            "finish_reason": reply.finish_reason,
-        }
-    )
-
-
-def _failed(call: Call, request: Request, watch: Watch, error: str) -> Call:
-    """A failed call has tokens if its answer had begun: the server has read the prompt then."""
-    begun = watch.tokens > 0
-    return call.model_copy(
-        update={
-            "prompt_tokens": prompt_tokens(request) if begun else 0,
-            "completion_tokens": watch.tokens,
-            "estimated": begun,
-            "seconds": watch.clock() - watch.began,
-            "error": error,
-        }
-    )
 
 
 def _outage(seconds: float, error: ModelError) -> str:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 import openai
 
-from agent.config import offline_litellm
+from agent.config import keys_at_hand, offline_litellm
 from agent.models.base import ModelError, Reply, Request, Watch
 from agent.models.chat_request import chat_request, refused
 from agent.models.config import ModelConfig, is_near
@@ -35,7 +35,8 @@ class LiteLLM:
         self.label = config.label
         self._config = config
         provider = config.model.partition("/")[0]
-        self._place = Place(config.model, config.label, key, key_env or f"{provider.upper()}_API_KEY")
+        key_env = key_env or f"{provider.upper()}_API_KEY"
+        self._place = Place(config.model, config.label, key, key_env, keys_at_hand())
         self._without = frozenset() if config.url else frozenset({"chat_template_kwargs"})  # a cloud refuses it
 
     def complete(self, request: Request, watch: Watch) -> Reply:

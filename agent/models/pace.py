@@ -27,6 +27,8 @@ def prompt_tokens(request: Request) -> int:
 
 def first_seconds(request: Request) -> float:
     """Seconds within which the answer must begin."""
+    if request.first_seconds is not None:
+        return request.first_seconds
     return _LOADING_SECONDS + prompt_tokens(request) / _READING_RATE + request.max_tokens / _HIDDEN_RATE
 
 

@@ -23,10 +23,15 @@ _CONTEXT_SHARE = 0.35  # of the time
 _SCHEMA_SECONDS, _LIST_SECONDS = 15.0, 10.0
 _PLAIN_ANSWER, _THINKING_ANSWER, _PROMPT = 400, 3_000, 8_000  # tokens of a proposal
 _PROMPT_TO_ANSWER_SPEED = 20  # reading is faster than writing by about this, where it was not measured
-_SCHEMA = {
+_SCHEMA = {  # every keyword that a schema of constants has: some servers refuse one of them
     "type": "object",
-    "properties": {"number": {"type": "integer", "enum": [4711]}},
-    "required": ["number"],
+    "properties": {
+        "number": {"type": "integer", "minimum": 4711, "maximum": 4711},
+        "share": {"type": "number", "enum": [0.5], "minimum": 0.25, "maximum": 0.75},
+        "word": {"enum": ["yes"]},
+        "why": {"type": "string", "enum": ["so"]},
+    },
+    "required": ["number", "share", "word", "why"],
     "additionalProperties": False,
 }
 
@@ -79,7 +84,7 @@ def proposal_seconds(facts: ModelFacts) -> float | None:
     """Seconds that one proposal is expected to take: reading a prompt, thinking, answering. None if not measured."""
     if not facts.tokens_per_second:
         return None
-    answer = _PLAIN_ANSWER if facts.thinking == "none" else _THINKING_ANSWER
+    answer = _PLAIN_ANSWER if facts.thinking == "none" or facts.think is False else _THINKING_ANSWER
     prompt = min(_PROMPT, max(0, facts.context_tokens - facts.max_output_tokens))
     reading = facts.prompt_tokens_per_second or _PROMPT_TO_ANSWER_SPEED * facts.tokens_per_second
     return prompt / reading + min(answer, facts.max_output_tokens) / facts.tokens_per_second
@@ -138,7 +143,7 @@ def _holds_to_schema(asker: Asker) -> bool:
         answer = json.loads(asker.ask(request, _SCHEMA_SECONDS).text)
     except (ModelError, ValueError):
         return False
-    return bool(answer == {"number": 4711})
+    return isinstance(answer, dict) and answer.get("number") == 4711
 
 
 def _with_names(error: ModelError, config: ModelConfig, listed: tuple[Listed, ...]) -> ModelError | None:
@@ -179,6 +184,7 @@ def _facts(config: ModelConfig, listed: tuple[Listed, ...], context: Context, fo
         context_tokens=context.tokens,
         max_output_tokens=form.max_tokens,
         thinking=form.thinking,
+        think=form.think,
         tokens_per_second=form.tokens_per_second,
         prompt_tokens_per_second=context.prompt_tokens_per_second,
         chars_per_token=context.chars_per_token or 3.0,

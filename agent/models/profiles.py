@@ -11,6 +11,7 @@
 The file is ./agent.toml, or else ~/.config/agent/agent.toml.
 """
 
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +27,7 @@ from agent.models.config import ModelConfig
 from agent.noun import Noun
 
 _KEYS_IN_CLEAR = ("api_key", "key", "token", "secret", "password")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class Profile(Noun):
@@ -33,7 +35,7 @@ class Profile(Noun):
 
     model: str
     url: str | None = None
-    api_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    api_key_env: str | None = None
     context_tokens: int | None = Field(default=None, ge=512)
     max_output_tokens: int | None = Field(default=None, ge=64)
     temperature: float | None = Field(default=None, ge=0, le=2)
@@ -43,7 +45,7 @@ class Profile(Noun):
 class AgentToml(Noun):
     """What agent.toml may hold."""
 
-    models: dict[str, dict[str, Any]] = {}
+    models: dict[str, Any] = {}
 
 
 def load_profiles() -> Mapping[str, ModelConfig]:
@@ -74,7 +76,11 @@ def read_profiles(path: Path) -> Mapping[str, ModelConfig]:
     return {name: _model(values, f"{path}: models.{name}") for name, values in models.items()}
 
 
-def _model(values: dict[str, Any], where: str) -> ModelConfig:
+def _model(values: Any, where: str) -> ModelConfig:
+    if not isinstance(values, dict):
+        raise UsageError(f'{where}: write a table: a line [models.NAME], and below it model = "NAME@URL"')
+    if not _VARIABLE.fullmatch(str(values.get("api_key_env", "A"))):
+        raise UsageError(f"{where}: api_key_env is the name of the environment variable that holds the key")
     for key in _KEYS_IN_CLEAR:
         if key in values:
             raise UsageError(

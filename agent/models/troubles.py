@@ -10,9 +10,12 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from agent.models.base import ModelError, Trouble
+from agent.text import one_line
 
 _CAP = 240  # characters of a server's words in a sentence
-_SECRET = re.compile(r"\b(sk|pk|gsk|xai)-[\w*-]{8,}|\bhf_\w{8,}|(?<=Bearer )\S+")
+_SECRET = re.compile(
+    r"\b(sk|pk|xai)-[\w*-]{8,}|\b(gsk|hf)_\w{8,}|\bAIza[\w-]{20,}|(?<=Bearer )\S+|(?<=[?&]key=)[^&\s'\"]+"
+)
 _TAG = re.compile(r"<(script|style).*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTALL)
 
 # Words of vLLM, llama.cpp, llama-cpp-python, SGLang, LM Studio, Ollama, TGI, litellm and the large providers.
@@ -47,6 +50,7 @@ class Place:
         model: its name at the server.
         endpoint: the base URL, or `litellm`.
         key: what to keep out of sentences.
+        keys: others to keep out: those that a package sends by itself.
         key_env: the environment variable that the key is read from.
     """
 
@@ -54,16 +58,17 @@ class Place:
     endpoint: str
     key: str | None = field(default=None, repr=False)
     key_env: str = "AGENT_API_KEY"
+    keys: tuple[str, ...] = field(default=(), repr=False)
 
     def clean(self, text: str) -> str:
         """A server's words: one line, capped, no control characters, no HTML, no keys."""
         text = text[: 20 * _CAP]
-        if self.key:
-            text = text.replace(self.key, "***")
         if text.lstrip().startswith("<"):
             text = _TAG.sub(" ", text)
-        text = _SECRET.sub("***", "".join(c if c.isprintable() else " " for c in text))
-        text = " ".join(text.split())
+        text = one_line(text)
+        for key in filter(None, (self.key, *self.keys)):
+            text = text.replace(key, "***")
+        text = _SECRET.sub("***", text)
         return text if len(text) <= _CAP else f"{text[:_CAP]}..."
 
 

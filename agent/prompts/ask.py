@@ -24,6 +24,7 @@ class Ask:
         space: the script's constants.
         parent: the trial whose code `files` are, if it is not the champion.
         widen: how strongly to ask for a different kind of change: 0 not at all, 1, or 2.
+        tries: how many came to nothing since something was kept: the reason to widen.
     """
 
     state: State
@@ -35,3 +36,4 @@ class Ask:
     space: Space
     parent: int | None = None
     widen: int = 0
+    tries: int = 0

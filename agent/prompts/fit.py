@@ -39,7 +39,9 @@ class GivesWay(IntEnum):
     DIFFS = 14
     KEPT = 15
     BRIEF_SHORT = 16
-    CODE = 17  # only where the answer needs none of it
+    NOTES_HALF = 17
+    NOTES_FEW = 18
+    NOTES = 19
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from agent.prompts.clean import fence_for
 from agent.prompts.texts import part
 
 
-def form(ask: Ask, crashed: bool = False) -> str:
-    """The form of an edit in the contract of `ask.facts`."""
+def form(ask: Ask, crashed: bool = False, shown: bool = True) -> str:
+    """The form of an edit in the contract of `ask.facts`. `shown`: whether the prompt shows the code."""
     names = _names(ask, crashed)
     head = part("form", "head_crashed" if crashed else "head")
     match ask.facts.contract:
@@ -16,7 +16,7 @@ def form(ask: Ask, crashed: bool = False) -> str:
         case Contract.FILE:
             body = _file(ask, names)
         case Contract.SET:
-            body = _set(ask, names)
+            body = _set(ask, names, shown)
     return "\n\n".join([head, *_thinking(ask), body])
 
 
@@ -39,8 +39,8 @@ def _file(ask: Ask, names: dict[str, str]) -> str:
     return part("form", "file", **names, bar=bar, stays=stays)
 
 
-def _set(ask: Ask, names: dict[str, str]) -> str:
-    function = part("form", "function") + "\n"
+def _set(ask: Ask, names: dict[str, str], shown: bool) -> str:
+    function = part("form", "function") + "\n" if shown else ""
     example = _unused("OVEN_HEAT", ask)
     return part("form", "set", **names, function=function, stays=_stays(ask), example=example)
 

@@ -6,8 +6,11 @@ long the run; what falls out of them is counted in the text.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from agent.edits.errors import Wrong
+from agent.history.events import Voided
 from agent.nouns import Trial
 from agent.prompts.ask import Ask
 from agent.prompts.clean import fenced, line, quoted
@@ -165,20 +168,21 @@ def crash_tail(trial: Trial, most_lines: int, most_chars: int) -> str:
 
 
 def refused(ask: Ask) -> Section:
-    """Proposals that came to nothing: a line for each of the latest."""
-    count = len(ask.state.voids)
+    """Answers that could not be used: a line for each of the latest."""
+    voids = [(before, void) for before, void in ask.state.voids if void.wrong in set(Wrong)]  # not what a server did
+    count = len(voids)
     begin = window(count, _REFUSED)
     steps = ((3, GivesWay.REFUSED_SHORT), (0, GivesWay.REFUSED))
     return Section(
         "user",
-        _refused_from(ask, begin),
-        lambda: [_refused_from(ask, count - few, when) for few, when in steps if count - begin > few],
+        _refused_from(voids, begin),
+        lambda: [_refused_from(voids, count - few, when) for few, when in steps if count - begin > few],
     )
 
 
-def _refused_from(ask: Ask, begin: int, when: GivesWay | None = None) -> Version:
+def _refused_from(voids: Sequence[tuple[int, Voided]], begin: int, when: GivesWay | None = None) -> Version:
     lines = []
-    for before, void in ask.state.voids[begin:]:
+    for before, void in voids[begin:]:
         title = f'"{line(void.title, 80)}": ' if void.title else ""
         lines.append(f"- after trial {before - 1}: {line(void.wrong, 20)}: {title}{line(void.reason, 200)}")
     text = part("history", "refused", lines="\n".join(lines)) if lines else ""

@@ -5,7 +5,7 @@ kept) and goes on to what changes most, so that servers reuse what they computed
 of the answer comes last, where it is followed best. `agent.prompts.fit` says what is cut when it is too long.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from agent.calls import Contract
 from agent.edits.errors import EditError, Wrong
@@ -47,13 +47,12 @@ def propose(ask: Ask) -> tuple[Message, ...]:
         PromptTooLong: it does not fit.
     """
     past = history.past_of(ask)
-    few = ask.facts.contract is Contract.SET
-    return _messages(
-        ask,
-        [
+
+    def sections(shown: bool) -> list[Section]:
+        return [
             *task(ask, "code"),
-            situation.code(ask, past.figures, may_go=few),
-            *([values.listed(ask, "settable", values.present(ask))] if few else []),
+            situation.code(ask, past.figures, shown=shown),
+            *_settable(ask),
             history.kept(past),
             situation.noise(ask, past.figures),
             situation.curve(ask),
@@ -62,10 +61,11 @@ def propose(ask: Ask) -> tuple[Message, ...]:
             history.refused(ask),
             situation.owner(ask),
             situation.now(ask),
-            situation.widen(ask, past.lost, kinds=not few),
-            fixed("user", form(ask)),
-        ],
-    )
+            situation.widen(ask, past.lost, kinds=ask.facts.contract is not Contract.SET),
+            fixed("user", form(ask, shown=shown)),
+        ]
+
+    return _messages(ask, *_layouts(ask, sections))
 
 
 def crash_repair(ask: Ask, trial: Trial) -> tuple[Message, ...]:
@@ -75,19 +75,19 @@ def crash_repair(ask: Ask, trial: Trial) -> tuple[Message, ...]:
         PromptTooLong: it does not fit.
     """
     figures = figures_of(ask.state, ask.target.metric)
-    few = ask.facts.contract is Contract.SET
-    return _messages(
-        ask,
-        [
+
+    def sections(shown: bool) -> list[Section]:
+        return [
             *task(ask, "code"),
-            situation.code(ask, figures, crashed=trial, may_go=few),
-            *([values.listed(ask, "settable", values.present(ask))] if few else []),
+            situation.code(ask, figures, crashed=trial, shown=shown),
+            *_settable(ask),
             _happened(trial),
             _output(trial),
             situation.owner(ask),
-            fixed("user", form(ask, crashed=True)),
-        ],
-    )
+            fixed("user", form(ask, crashed=True, shown=shown)),
+        ]
+
+    return _messages(ask, *_layouts(ask, sections))
 
 
 def constants(ask: Ask) -> tuple[Message, ...]:
@@ -161,10 +161,25 @@ def _output(trial: Trial) -> Section:
     return Section("user", Version(full), lambda: shorter)
 
 
-def _messages(ask: Ask, sections: Sequence[Section]) -> tuple[Message, ...]:
+def _settable(ask: Ask) -> list[Section]:
+    few = ask.facts.contract is Contract.SET
+    return [values.listed(ask, "settable", values.present(ask))] if few else []
+
+
+def _layouts(ask: Ask, sections: Callable[[bool], list[Section]]) -> list[list[Section]]:
+    """`sections` with the code and, if the answer can do without having seen it, without."""
+    return [sections(shown) for shown in ((True, False) if ask.facts.contract is Contract.SET else (True,))]
+
+
+def _messages(ask: Ask, *layouts: Sequence[Section]) -> tuple[Message, ...]:
+    """The first of `layouts` that leaves room for one more round; the last one if none does."""
     facts = ask.facts
     code = sum(tokens(text, facts.chars_per_token) for text in ask.files.values())
-    fitted = fit(sections, roomy(facts, code), facts.chars_per_token)
+    most = roomy(facts, code)
+    for sections in layouts:
+        fitted = fit(sections, most, facts.chars_per_token)
+        if fitted.tokens <= most:
+            break
     if fitted.tokens > room(facts):
         raise PromptTooLong(_too_long(ask, fitted.tokens, code))
     told = list(zip(sections, fitted.texts, strict=True))
@@ -176,8 +191,9 @@ def _messages(ask: Ask, sections: Sequence[Section]) -> tuple[Message, ...]:
 
 def _too_long(ask: Ask, shortest: int, code: int) -> str:
     facts = ask.facts
+    alone = f" ({', '.join(ask.files)} alone {code:,})" if code < shortest else ""  # it may be without the code
     return (
-        f"the shortest prompt takes about {shortest:,} tokens ({', '.join(ask.files)} alone {code:,}), and "
+        f"the shortest prompt takes about {shortest:,} tokens{alone}, and "
         f"{facts.label} has room for {room(facts):,} (context {facts.context_tokens:,}, answer "
         f"{facts.max_output_tokens:,}): serve it with a context of {context_for(shortest, facts):,} tokens or more, "
         f"or take another model"

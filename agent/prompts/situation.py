@@ -20,12 +20,12 @@ _CURVE_POINTS = 7
 _WIDEN_OVER = 24  # attempts that are looked at for what was changed often
 
 
-def code(ask: Ask, figures: Figures, crashed: Trial | None = None, may_go: bool = False) -> Section:
-    """The editable files, whole and without line numbers. `may_go`: the answer does not need them."""
-    shown = [f"`{path}`:\n{fenced(source(text), _language(path))}" for path, text in ask.files.items()]
-    full = Version("\n\n".join([part("situation", "code", which=_which(ask, figures, crashed)), *shown]))
-    without = Version(part("situation", "code_left_out"), "the code itself", GivesWay.CODE)
-    return Section("user", full, lambda: [without] if may_go else [])
+def code(ask: Ask, figures: Figures, crashed: Trial | None = None, shown: bool = True) -> Section:
+    """The editable files, whole and without line numbers; or that they are not `shown`."""
+    if not shown:
+        return Section("user", Version(part("situation", "code_left_out"), "the code itself"))
+    files = [f"`{path}`:\n{fenced(source(text), _language(path))}" for path, text in ask.files.items()]
+    return fixed("user", "\n\n".join([part("situation", "code", which=_which(ask, figures, crashed)), *files]))
 
 
 def _language(path: str) -> str:
@@ -102,14 +102,25 @@ def _trend(points: Sequence[CurvePoint]) -> str:
 
 
 def owner(ask: Ask) -> Section:
-    """The owner's bans, all of them, and recent notes with their age."""
+    """The owner's bans, which all stay, and recent notes with their age, of which the newest stays."""
     now = len(ask.state.trials)
     bans = [f"- {said(s.text)}" for _, s in ask.state.said if s.word is Word.BAN]
     notes = [_note(now - then, s) for then, s in ask.state.said if s.word is Word.NOTE and now - then < _NOTE_TRIALS]
+    steps = ((8, GivesWay.NOTES_HALF), (3, GivesWay.NOTES_FEW), (1, GivesWay.NOTES))
+    return Section(
+        "user",
+        _owner_of(bans, notes, len(notes)),
+        lambda: [_owner_of(bans, notes, few, when) for few, when in steps if len(notes) > few],
+    )
+
+
+def _owner_of(bans: Sequence[str], notes: Sequence[str], few: int, when: GivesWay | None = None) -> Version:
+    """All of `bans`, and the newest `few` of `notes`, which are sorted oldest first."""
+    missing = len(notes) - few
     told = [part("situation", "owner")] if bans or notes else []
     told += [part("situation", "bans", bans="\n".join(bans))] if bans else []
-    told += [part("situation", "notes", notes="\n".join(notes))] if notes else []
-    return fixed("user", "\n\n".join(told))
+    told += [part("situation", "notes", notes="\n".join(notes[missing:]))] if notes else []
+    return Version("\n\n".join(told), counted(missing, "older note") if missing else "", when)
 
 
 def _note(age: int, note: Said) -> str:
@@ -143,10 +154,8 @@ def widen(ask: Ask, lost: Sequence[Trial], kinds: bool) -> Section:
     """
     if not ask.widen:
         return fixed("user", "")
-    best = ask.state.champion
-    since = [t for t in lost if best is None or (t.closed_seq or 0) > (best.closed_seq or 0)]
     latest = lost[-_WIDEN_OVER:]
-    told = [part("situation", f"widen_{min(ask.widen, 2)}", attempts=len(since) or len(latest))]
+    told = [part("situation", f"widen_{min(ask.widen, 2)}", attempts=ask.tries)]
     often = often_touched(latest)
     counted = frozenset(name for t in latest for name in touched(t))
     untouched = [knob.name for knob in ask.space.knobs if knob.name not in counted]

@@ -7,7 +7,7 @@ trial's id (`rng`). Failures carry no number: each proposer decides itself what 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -71,6 +71,21 @@ class Proposer(Protocol):
 
     def tell(self, trial: Trial) -> None:
         """Learn from a closed trial. Called once a trial, in the order of closing, and again on resume."""
+
+
+@runtime_checkable
+class Rehearses(Protocol):
+    """A proposer that can tell before anything is trained whether its first prompt fits its model."""
+
+    def rehearse(self, state: State) -> None:
+        """Render the prompt that the first `ask` would begin with; nothing is asked and nothing noted.
+
+        Args:
+            state: a run that has started and has a session, but no trial yet. Later prompts also tell of trials.
+
+        Raises:
+            PromptTooLong: it does not fit even at its shortest.
+        """
 
 
 class Exhausted(Exception):

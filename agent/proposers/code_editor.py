@@ -7,9 +7,10 @@ fail again and again is asked for a simpler form anyway.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from typing import TypeVar
 
 from agent.calls import Contract, ModelFacts
 from agent.code import Code
@@ -23,6 +24,7 @@ from agent.edits.rules import Rules
 from agent.edits.unified import record_diff
 from agent.errors import AgentError, UsageError
 from agent.models.base import Message, ModelError, Trouble
+from agent.models.line import Unanswered
 from agent.nouns import Proposal, Trial
 from agent.prompts.ask import Ask
 from agent.prompts.render import PromptTooLong, crash_repair, propose, repair
@@ -39,9 +41,10 @@ from agent.proposers.dialogue import (
 )
 from agent.state import State
 
+T = TypeVar("T")
 _ANSWER_TOKENS = {Contract.BLOCKS: 3072, Contract.FEW_BLOCKS: 2048, Contract.SET: 1024}
 _TITLE_CHARS, _WHY_CHARS = 120, 1000
-_IDEA = re.compile(r"^\W*IDEA\W*:\W*(.+)$", re.MULTILINE)
+_IDEA = re.compile(r"^[^\w\n]*IDEA[^\w\n]*:[^\w\n]*(.+)$", re.MULTILINE)
 _WORDS = {
     Contract.BLOCKS: "SEARCH/REPLACE blocks",
     Contract.FEW_BLOCKS: "one or two small SEARCH/REPLACE blocks",
@@ -89,16 +92,18 @@ class CodeEditor:
         """An edit that applies and passes the gates.
 
         Raises:
-            NoProposal: none, after the repair round.
+            NoProposal: none, after the repair round, or the server fails on the question.
             ModelError, Interrupted: there is no answer; the line holds what was booked for it.
             PromptTooLong: the script does not fit the model's context.
         """
         start = self._start(state)
         now = start.course
         try:
-            edited = self._edited(start)
+            edited = self._in_a_form_that_fits(start, partial(self._answered, start))
         except EditError as error:
             raise self._nothing(start, error.wrong, error) from error
+        except Unanswered as error:
+            raise self._nothing(start, error.trouble, error) from error
         except (PromptTooLong, ModelError) as error:
             too_long = isinstance(error, PromptTooLong) or error.trouble is Trouble.OVERFLOW
             if now.mend is None or not too_long:
@@ -116,6 +121,11 @@ class CodeEditor:
 
     def tell(self, trial: Trial) -> None:
         """Nothing to remember: the next prompt is made from the state."""
+
+    def rehearse(self, state: State) -> None:
+        """Render the prompt that `ask` would begin with. Raises PromptTooLong: it does not fit the model's context."""
+        start = self._start(state)
+        self._in_a_form_that_fits(start, lambda facts, why: self._prompt(start, facts))
 
     def _start(self, state: State) -> Start:
         now = course(state, self._bench.target.limits, self.source, self._seed)
@@ -139,34 +149,40 @@ class CodeEditor:
             calls=self._bench.line.drain(),
         )
 
-    def _edited(self, start: Start) -> Edited:
-        """The answer, in the form that fits the model: SET lines where the prompt has no room for the code."""
+    def _in_a_form_that_fits(self, start: Start, use: Callable[[ModelFacts, str], T]) -> T:
+        """`use` with the form of answer that is asked for: SET lines where the prompt has no room for the code."""
         facts = facts_of(start.state)
         form = contract(start.state, facts, self.source)
         try:
-            return self._answered(start, facts.model_copy(update={"contract": form}))
+            return use(facts.model_copy(update={"contract": form}), "")
         except PromptTooLong:
             if form is Contract.SET:
                 raise
-        return self._answered(start, facts.model_copy(update={"contract": Contract.SET}))
+        why = f": a context of {facts.context_tokens:,} tokens has no room for the code and an edit of it"
+        return use(facts.model_copy(update={"contract": Contract.SET}), why)
 
-    def _answered(self, start: Start, facts: ModelFacts) -> Edited:
+    def _prompt(self, start: Start, facts: ModelFacts) -> tuple[Message, ...]:
         now, bench = start.course, self._bench
+        ask = Ask(
+            state=start.state,
+            target=bench.target,
+            files=start.files,
+            brief=bench.brief,
+            facts=facts,
+            rules=self._rules,
+            space=self._space,
+            parent=now.parent,
+            widen=now.widen,
+            tries=now.tries,
+        )
+        return crash_repair(ask, now.mend) if now.mend else propose(ask)
+
+    def _answered(self, start: Start, facts: ModelFacts, why: str) -> Edited:
+        now = start.course
 
         def render(shown: ModelFacts) -> tuple[Message, ...]:
-            ask = Ask(
-                state=start.state,
-                target=bench.target,
-                files=start.files,
-                brief=bench.brief,
-                facts=shown,
-                rules=self._rules,
-                space=self._space,
-                parent=now.parent,
-                widen=now.widen,
-            )
-            messages = crash_repair(ask, now.mend) if now.mend else propose(ask)
-            self._say_form(start.state, shown)
+            messages = self._prompt(start, shown)
+            self._say_form(start.state, shown, why)
             return messages
 
         usual = temperature_of(start.state, now.widen)
@@ -178,7 +194,7 @@ class CodeEditor:
             max_tokens=_ANSWER_TOKENS.get(facts.contract, facts.max_output_tokens),
             temperature=min(usual, MENDING_TEMPERATURE) if now.mend else usual,
         )
-        return put(question, facts, bench, start.state)
+        return put(question, facts, self._bench, start.state)
 
     def _gated(self, start: Start, answer: Answer) -> Edited:
         """What the answer makes of the code, if it may be trained. Raises EditError."""
@@ -209,10 +225,10 @@ class CodeEditor:
         except UnicodeDecodeError as error:
             raise UsageError(f"an editable file is no UTF-8 text ({error}): save it as UTF-8 first") from error
 
-    def _say_form(self, state: State, facts: ModelFacts) -> None:
+    def _say_form(self, state: State, facts: ModelFacts, why: str) -> None:
         """Note the form that is asked for whenever it becomes another than what was found for the model, or said."""
         if facts.contract is not (self._form or facts_of(state).contract):
-            self._bench.note(f"{facts.label} is asked for {_WORDS[facts.contract]} from now on")
+            self._bench.note(f"{facts.label} is asked for {_WORDS[facts.contract]} from now on{why}")
         self._form = facts.contract
 
 

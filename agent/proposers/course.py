@@ -5,7 +5,7 @@ that answers in the wrong form again and again is asked for a simpler form. A se
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.calls import Contract, ModelFacts
 from agent.edits.errors import Wrong
@@ -95,16 +95,18 @@ def died_early(trial: Trial, baseline: Trial | None, limits: TargetLimits) -> bo
 
 def contract(state: State, facts: ModelFacts, source: str) -> Contract:
     """The form to ask for: that of `facts`, or a simpler one after answers of this model that were no use."""
-    if facts.contract not in _LADDER:
-        return facts.contract if not _steps_down(state, facts, source) else Contract.SET
-    at = _LADDER.index(facts.contract) + _steps_down(state, facts, source)
-    return _LADDER[min(at, len(_LADDER) - 1)]
+    forms = _LADDER[_LADDER.index(facts.contract) :] if facts.contract in _LADDER else (facts.contract, Contract.SET)
+    return forms[_steps_down(state, facts, source, len(forms) - 1)]
 
 
-def _steps_down(state: State, facts: ModelFacts, source: str) -> int:
-    """One for every three unusable answers in a row, less one for every ten trials in a row after that."""
+def _steps_down(state: State, facts: ModelFacts, source: str, most: int) -> int:
+    """One for every three unusable answers in a row, less one for every ten trials in a row after that.
+
+    Answers to a model that was found to be another one since, or stronger or weaker than then, say nothing any more.
+    """
     own = [t.id for t in state.trials if t.proposal.source == source]
-    unusable = [before for before, void in _own(state, source) if _badly_formed(void, facts.label)]
+    late = replace(state, voids=state.voids[state.found_after :])
+    unusable = [before for before, void in _own(late, source) if _badly_formed(void, facts.label)]
     steps = streak = done = 0
     for before, counts in [*((before, True) for before in unusable), (len(state.trials), False)]:
         since = sum(number < before for number in own) - done
@@ -113,7 +115,7 @@ def _steps_down(state: State, facts: ModelFacts, source: str) -> int:
             steps = max(0, steps - since // _UP_AFTER)
         streak += counts
         if streak == _DOWN_AFTER:
-            steps, streak = steps + 1, 0
+            steps, streak = min(steps + 1, most), 0
     return steps
 
 

@@ -12,7 +12,7 @@ from typing import Protocol
 from agent.errors import UsageError
 from agent.models.line import Outage
 from agent.nouns import Proposal, Trial
-from agent.proposers.base import Exhausted, Proposer, Setup
+from agent.proposers.base import Exhausted, Proposer, Rehearses, Setup
 from agent.proposers.dialogue import workbench_of
 from agent.proposers.in_code import InCode
 from agent.state import State
@@ -60,16 +60,21 @@ class DuringOutage:
             proposal = self._primary.ask(state)
         except Outage as outage:
             return self._instead(state, outage)
-        if _since(state):
+        if self._since(state):
             self._bench.note(f"the model answers again: {self._primary.source} proposes again")
         return proposal
+
+    def rehearse(self, state: State) -> None:
+        """The primary's, if it has one. Raises PromptTooLong."""
+        if isinstance(self._primary, Rehearses):
+            self._primary.rehearse(state)
 
     def tell(self, trial: Trial) -> None:
         """The other search is told all of them when it is made."""
         self._primary.tell(trial)
 
     def _instead(self, state: State, outage: Outage) -> Proposal:
-        since = _since(state)
+        since = self._since(state)
         if not since:
             since = f"{datetime.fromisoformat(state.at).astimezone():%H:%M}"
             self._bench.note(f"{outage}; {self._other_source} proposes instead of {self._primary.source} meanwhile")
@@ -87,8 +92,11 @@ class DuringOutage:
             other.tell(trial)
         return other.ask(seen)
 
+    def _since(self, state: State) -> str:
+        """Since when the model had not answered when the last trial was proposed; empty if it had.
 
-def _since(state: State) -> str:
-    """Since when the model had not answered when the last trial was proposed; empty if it had."""
-    match = _SINCE.match(state.trials[-1].proposal.why) if state.trials else None
-    return match[1] if match else ""
+        Only the other search's own words tell: a model may write whatever it likes.
+        """
+        last = state.trials[-1].proposal if state.trials else None
+        match = _SINCE.match(last.why) if last and last.source == self._other_source else None
+        return match[1] if match else ""

@@ -10,6 +10,7 @@ from agent.edits.errors import EditError, Wrong
 from agent.edits.gates.duplicates import duplicate_sentence
 from agent.edits.gates.guard import rules_of
 from agent.models.base import Message
+from agent.models.line import Unanswered
 from agent.nouns import Proposal, Trial
 from agent.prompts.ask import Ask
 from agent.prompts.render import constants, constants_schema, repair
@@ -48,7 +49,7 @@ class LlmConstants:
 
         Raises:
             Exhausted: none is left, or the code has none of the constants any more.
-            NoProposal: the model gave none, after the repair round.
+            NoProposal: the model gave none, after the repair round, or the server fails on the question.
             ModelError, Interrupted: there is no answer; the line holds what was booked for it.
             PromptTooLong: the prompt does not fit the model's context.
         """
@@ -59,7 +60,9 @@ class LlmConstants:
         try:
             values = put(question, facts_of(state), self._bench, state)
         except EditError as error:
-            raise self._nothing(state, error) from error
+            raise self._nothing(state, error.wrong, error) from error
+        except Unanswered as error:
+            raise self._nothing(state, error.trouble, error) from error
         after = {**now, **values.constants}
         return Proposal(
             source=self.source,
@@ -72,18 +75,28 @@ class LlmConstants:
     def tell(self, trial: Trial) -> None:
         """Nothing to remember: the next prompt is made from the state."""
 
+    def rehearse(self, state: State) -> None:
+        """Render the prompt that `ask` would begin with.
+
+        Raises:
+            PromptTooLong: it does not fit the model's context.
+        """
+        space, now = self._in_code.space(state.best), self._in_code.values(state.best)
+        self._question(state, space, now, []).render(facts_of(state))
+
     def _question(self, state: State, space: Space, now: Configuration, tried: list[Configuration]) -> Question[Values]:
         """Values for `space`, other than those `tried`; those not named stay as they are `now`."""
         bench, code = self._bench, self._bench.code_of(state.best)
         files = {path: code[path].decode() for path in bench.target.edit}
         rules = rules_of(bench.target, code)
-        wide = widening(since_keep(state, self.source)[0])
+        tries, _ = since_keep(state, self.source)
+        wide = widening(tries)
 
         def render(shown: ModelFacts) -> tuple[Message, ...]:
-            return constants(Ask(state, bench.target, files, bench.brief, shown, rules, space, widen=wide))
+            return constants(Ask(state, bench.target, files, bench.brief, shown, rules, space, widen=wide, tries=tries))
 
         def untried(answer: Answer) -> Values:
-            values = read_values(answer, space, files)
+            values = read_values(answer, space, files, now)
             wanted = key({**now, **values.constants})
             same = next((number for number, each in enumerate(tried) if key(each) == wanted), None)
             if same is not None:
@@ -101,10 +114,10 @@ class LlmConstants:
             schema=constants_schema(space) if facts_of(state).json_schema else None,
         )
 
-    def _nothing(self, state: State, error: EditError) -> NoProposal:
+    def _nothing(self, state: State, wrong: str, error: EditError | Unanswered) -> NoProposal:
         return NoProposal(
             source=self.source,
-            wrong=error.wrong,
+            wrong=wrong,
             reason=str(error),
             title=error.title if isinstance(error, Refused) else "",
             parent=state.best,

@@ -39,8 +39,8 @@ class Values:
     why: str = ""
 
 
-def read_values(answer: Answer, space: Space, files: Mapping[str, str]) -> Values:
-    """The values in an answer.
+def read_values(answer: Answer, space: Space, files: Mapping[str, str], now: Mapping[str, Value]) -> Values:
+    """The values in an answer. One that a constant has `now` stays as it is, wherever it lies.
 
     Raises:
         EditError: there are none, or they cannot be used.
@@ -55,8 +55,10 @@ def read_values(answer: Answer, space: Space, files: Mapping[str, str]) -> Value
         raise EditError(f"{names}, which are {', '.join(knobs)}.", Wrong.VALUE)
     if not given:
         raise EditError("The answer names no constant.", Wrong.VALUE)
-    raw = {name: _raw(knobs[name], value) for name, value in given.items()}
-    constants = {name: knobs[name].decode(knobs[name].encode(value)) for name, value in raw.items()}
+    kept = {name: now[name] for name, value in given.items() if name in now and _same(value, now[name])}
+    raw = {name: _raw(knobs[name], value) for name, value in given.items() if name not in kept}
+    changed = {name: knobs[name].decode(knobs[name].encode(value)) for name, value in raw.items()}
+    constants = {name: kept[name] if name in kept else changed[name] for name in given}
     outside = [name for name, value in raw.items() if _outside(knobs[name], value)]
     moved = [name for name, value in raw.items() if name not in outside and not _close(value, constants[name])]
     words = {word: found[word] for word in _WORDS if isinstance(found.get(word), str)}
@@ -105,6 +107,12 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if twice:
         raise EditError(f"{twice[0]} has two different values: give one.", Wrong.CONFLICT)
     return found
+
+
+def _same(value: Any, now: Value) -> bool:
+    """Whether JSON's `value` is the one that the constant has `now`."""
+    given = tuple(value) if isinstance(value, list) else value
+    return bool(given == now) and isinstance(given, bool) == isinstance(now, bool)
 
 
 def _raw(knob: Knob, value: Any) -> Value:

@@ -4,6 +4,7 @@ from collections import Counter
 from typing import Any
 
 from agent.calls import spent
+from agent.edits.errors import Wrong
 from agent.history.call_store import CallStore
 from agent.nouns import Trial
 from agent.reading import Run
@@ -23,9 +24,10 @@ def model_lines(state: State) -> list[str]:
         failed = f", {used.failed} of them unanswered" if used.failed else ""
         tokens = f"{used.prompt_tokens:,} tokens in and {used.completion_tokens:,} out"
         lines.append(f"{used.calls} calls{failed}: {tokens} in {show_duration(used.seconds)}{share}{cost}")
-    if state.voids:
-        kinds = Counter(void.wrong for _, void in state.voids)
-        lines.append(f"{len(state.voids)} unusable answers: " + ", ".join(f"{n} {k}" for k, n in kinds.most_common()))
+    kinds = Counter(void.wrong for _, void in state.voids if void.wrong in set(Wrong))
+    if kinds:
+        told = ", ".join(f"{n} {kind}" for kind, n in kinds.most_common())
+        lines.append(f"proposals without a usable answer: {told}; calls/ in the run's folder has them")
     return lines
 
 

@@ -19,6 +19,7 @@ from agent.models.base import Watch
 from agent.nouns import Trial
 from agent.state import State, seconds_by_use
 from agent.study import Study
+from agent.text import clean
 from agent.ui.spark import spark
 from agent.ui.words import aside, change, fate, metric_label, number, peak_memory, shown, train_seconds
 from agent.units import show_duration, show_size
@@ -39,7 +40,7 @@ class Live:
 
     def say(self, line: str) -> None:
         """Print one line above the picture."""
-        self._console.print(line, markup=False, highlight=False)
+        self._console.print(clean(line), markup=False, highlight=False)
 
     def tell(self, state: State, event: Event) -> None:
         """Print what should stay on the screen after the run."""

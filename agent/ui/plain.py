@@ -7,6 +7,7 @@ from typing import TextIO
 from agent.history.events import Closed, Event, Measured
 from agent.state import State
 from agent.study import Study
+from agent.text import clean
 from agent.ui.words import aside, shown, trial_line
 from agent.units import show_duration
 
@@ -19,7 +20,7 @@ class Plain:
 
     def say(self, line: str) -> None:
         """Write one line."""
-        self._out.write(line + "\n")
+        self._out.write(clean(line) + "\n")
         self._out.flush()
 
     def tell(self, state: State, event: Event) -> None:

@@ -1,5 +1,6 @@
 """`code`: what it asks, what it makes of answers, and how it goes on when it goes badly."""
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -142,6 +143,14 @@ def test_ideas_that_are_not_new_do_not_make_the_form_simpler(tmp_path):
     assert not talk.notes and "at most five" in talk.conversation(8)
 
 
+@pytest.mark.parametrize("flood", ["\n" * 48_000 + "IDEA", "IDEA" + "\n" * 48_000, "IDEA:" * 10_000, "-" * 48_000])
+def test_a_flood_of_characters_is_read_at_once(tmp_path, flood):
+    talk = Talk(tmp_path, {"content": flood}, {"content": flood})
+    began = time.monotonic()
+    void_of(talk)
+    assert time.monotonic() - began < 4.0
+
+
 def test_a_model_that_cannot_see_the_code_is_asked_for_set_lines(tmp_path):
     script = SCRIPT + "# " + "a long story " * 1000 + "\n"
     facts = FACTS.model_copy(update={"context_tokens": 4096, "max_output_tokens": 1024})
@@ -149,6 +158,26 @@ def test_a_model_that_cannot_see_the_code_is_asked_for_set_lines(tmp_path):
     proposal = asked(talk)
     assert b"RATE = 0.05  # learning rate" in patch(talk.codes[0], proposal.patch)["train.py"]
     assert len(talk.notes) == 1 and "SET lines" in talk.notes[0]
+    assert "FUNCTION" not in talk.conversation(0), "a function that it cannot see"
+
+
+def test_how_long_nothing_was_kept_is_said_as_it_is(tmp_path):
+    talk = Talk(tmp_path, rate(0.77))
+    discarded(talk, 5)
+    talk.close(patched(SCRIPT, "WIDTH = 32", "WIDTH = 64"), 0.5)
+    for _ in range(6):
+        talk.void(NoProposal("code", "duplicate", "the same code as trial 1"))
+    asked(talk)
+    assert "The last 6 attempts brought nothing." in talk.conversation(0)
+
+
+def test_what_the_model_did_not_do_is_not_held_against_it(tmp_path):
+    talk = Talk(tmp_path, rate(0.2))
+    for wrong in ("interrupted", "unreachable", "overflow", "duplicate"):
+        talk.void(NoProposal("code", wrong, f"because of {wrong}"))
+    asked(talk)
+    told = [wrong for wrong in ("interrupted", "unreachable", "overflow", "duplicate") if wrong in talk.conversation(0)]
+    assert told == ["duplicate"]
 
 
 def test_a_script_that_does_not_fit_at_all_ends_with_what_to_do(tmp_path):
@@ -170,12 +199,15 @@ def test_a_prompt_that_the_server_finds_too_long_is_shortened_noted_and_stays_sh
     assert len(talk.requests) == 4 and len(talk.conversation(3)) < sizes[1], "no later prompt is too long again"
 
 
-def test_a_model_that_finds_every_prompt_too_long_ends_the_run_with_its_calls_booked(tmp_path):
-    talk = Talk(tmp_path, *[{"error": "overflow"}] * 3)
+def test_a_model_that_finds_prompt_after_prompt_too_long_ends_the_run_with_its_calls_booked(tmp_path):
+    talk = Talk(tmp_path, *[{"error": "overflow"}] * 5)
+    for calls in (3, 1):
+        nothing = void_of(talk)
+        assert (nothing.wrong, len(nothing.calls)) == ("overflow", calls)
     with pytest.raises(ModelError) as caught:
         asked(talk)
     assert caught.value.trouble is Trouble.OVERFLOW
-    assert [call.error for call in talk.line.drain()] == ["overflow"] * 3
+    assert [call.error for call in talk.line.drain()] == ["overflow"]
 
 
 def test_a_repair_round_that_does_not_fit_costs_the_proposal_only(tmp_path):

@@ -6,9 +6,11 @@ import pytest
 from talking import FACTS, SCRIPT, Talk, crashed, measurement, patched
 
 from agent.calls import Call, Contract
+from agent.history.events import Record, Resumed
 from agent.nouns import Trial
 from agent.proposers.base import NoProposal
 from agent.proposers.course import contract, course, died_early, widening
+from agent.state import fold
 from agent.target import TargetLimits
 from sandbox.spec import Outcome, Phase
 
@@ -83,6 +85,48 @@ def test_what_is_not_the_forms_fault_does_not_count(talk, wrong):
     for _ in range(6):
         void(talk, wrong)
     assert form(talk) is Contract.BLOCKS
+
+
+def test_however_many_answers_were_no_use_twenty_trials_lead_back(talk):
+    for _ in range(30):
+        void(talk)
+    assert form(talk) is Contract.SET
+    steps(talk, 10)
+    assert form(talk) is Contract.FEW_BLOCKS
+    steps(talk, 10)
+    assert form(talk) is Contract.BLOCKS
+
+
+def resume(talk: Talk, contract: Contract, label: str = FACTS.name) -> None:
+    """A resume whose preflight finds `contract`."""
+    session = talk.state.session.model_copy(
+        update={"model": FACTS.model_copy(update={"contract": contract, "name": label})}
+    )
+    event = Resumed(session=session)
+    talk.state = fold(talk.state, Record(seq=9, prev="", at=talk.state.at, elapsed=1.0, event=event))
+
+
+def test_what_a_resume_finds_itself_is_not_counted_twice(talk):
+    for _ in range(3):
+        void(talk)
+    resume(talk, Contract.FEW_BLOCKS)
+    assert form(talk, Contract.FEW_BLOCKS) is Contract.FEW_BLOCKS
+    resume(talk, Contract.FEW_BLOCKS)
+    for expected in (Contract.FEW_BLOCKS, Contract.FEW_BLOCKS, Contract.SET):
+        void(talk)
+        assert form(talk, Contract.FEW_BLOCKS) is expected
+    resume(talk, Contract.FEW_BLOCKS)
+    assert form(talk, Contract.FEW_BLOCKS) is Contract.SET
+
+
+def test_a_resume_that_finds_the_same_goes_on_with_the_simpler_form(talk):
+    for _ in range(3):
+        void(talk)
+    resume(talk, Contract.BLOCKS)
+    assert form(talk) is Contract.FEW_BLOCKS
+    resume(talk, Contract.BLOCKS, "another")
+    resume(talk, Contract.BLOCKS)
+    assert form(talk) is Contract.BLOCKS, "it may have been served anew"
 
 
 def test_another_model_begins_with_its_own_form(talk):

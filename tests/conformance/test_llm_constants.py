@@ -76,6 +76,24 @@ def test_values_between_those_there_are_are_rounded_and_counted(tmp_path):
     assert "1 value rounded" in proposal.why and "clamped" not in proposal.why
 
 
+AS_IT_IS = {"WIDTH": 512, "RATE": 0.123456, "MODE": "plain"}  # beyond its range, and between the values there are
+
+
+def test_a_value_that_a_constant_has_now_stays_and_is_neither_moved_nor_counted(tmp_path):
+    script = SCRIPT.replace("WIDTH = 32", "WIDTH = 512").replace("RATE = 0.1 ", "RATE = 0.123456 ")
+    proposal = asked(Talk(tmp_path, reply(AS_IT_IS | {"MODE": "gated"}), script=script))
+    assert proposal.constants == AS_IT_IS | {"MODE": "gated"} and proposal.why == "wider: more room"
+    assert "RATE" not in proposal.title and "WIDTH" not in proposal.title
+    nothing = void_of(Talk(tmp_path, reply(AS_IT_IS), reply(AS_IT_IS), script=script))
+    assert (nothing.wrong, nothing.same_as) == ("duplicate", 0)
+
+
+def test_a_choice_that_is_none_of_the_choices_may_stay(tmp_path):
+    script = SCRIPT.replace('MODE = "plain"', 'MODE = "own"')
+    proposal = asked(Talk(tmp_path, reply(GOOD | {"MODE": "own"}), script=script))
+    assert proposal.constants == GOOD | {"MODE": "own"}
+
+
 def test_what_is_not_named_stays_as_it_is(tmp_path):
     assert asked(Talk(tmp_path, reply({"RATE": 0.05}))).constants == {"WIDTH": 32, "RATE": 0.05, "MODE": "plain"}
 
@@ -180,7 +198,7 @@ JSON = st.recursive(
 @given(JSON.map(json.dumps) | st.text(alphabet='{}[]":,.0159eE- truefalsnWIDTH\n`<>/think'))
 def test_any_answer_is_a_point_of_the_space_or_an_edit_error(text):
     try:
-        values = read_values(Answer(text), SPACE, {"train.py": SCRIPT})
+        values = read_values(Answer(text), SPACE, {"train.py": SCRIPT}, SPACE.own)
     except EditError:
         return
     assert values.constants

@@ -2,21 +2,22 @@
 
 import json
 import time
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
-from talking import NONSENSE, Talk, crashed, edit, measurement, rate
+from talking import FACTS, NONSENSE, Talk, edit, rate
 
 from agent.errors import UsageError
 from agent.models.base import Interrupted, ModelError
 from agent.models.line import Outage
 from agent.nouns import Proposal
-from agent.proposers.base import NoProposal, Proposer, Setup
+from agent.prompts.render import PromptTooLong
+from agent.proposers.base import NoProposal, Proposer, Rehearses, Setup
 from agent.registry import PROPOSERS, load
-from sandbox.spec import Outcome
+from agent.state import State
 
 SILU = edit("    return max(x, 0.0)", "    return x / (1.0 + math.exp(-x))", "smooth activation")
-WARP = edit("RATE * (1.0", "RATE * (1.5", "longer warm-up")
 
 
 def values(**constants: object) -> dict[str, str]:
@@ -24,11 +25,10 @@ def values(**constants: object) -> dict[str, str]:
 
 
 GOOD = {
-    "code": [rate(0.2), SILU, WARP, rate(0.4), rate(0.5), rate(0.6), rate(0.7), rate(0.8)],
-    "llm-constants": [values(RATE=(n + 2) / 100) for n in range(8)],
+    "code": [rate(0.2), SILU, rate(0.4)],
+    "llm-constants": [values(RATE=(n + 2) / 100) for n in range(3)],
 }
 NO_USE = {"code": NONSENSE, "llm-constants": {"content": "try a higher rate"}}
-ENDINGS = (0.9, 2.0, crashed(), measurement(Outcome.OOM_HOST, reason="out of memory"), 2.0, 2.0, 2.0, 2.0)
 
 
 @pytest.fixture(params=sorted(GOOD))
@@ -36,7 +36,7 @@ def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-def step(talk: Talk, proposer: Proposer, ending: object) -> Proposal | NoProposal:
+def step(talk: Talk, proposer: Proposer, ending: float) -> Proposal | NoProposal:
     """Ask; what comes of it is journalled and told."""
     try:
         proposal = proposer.ask(talk.state)
@@ -45,35 +45,6 @@ def step(talk: Talk, proposer: Proposer, ending: object) -> Proposal | NoProposa
         return nothing
     proposer.tell(talk.close(proposal, ending))
     return proposal
-
-
-def resumed(talk: Talk, folder: Path, *replies: dict) -> Talk:
-    """The same run in another process, with a model that says something else."""
-    folder.mkdir()
-    other = Talk(folder, *replies)
-    other.state = talk.state
-    other.codes.update(talk.codes)
-    return other
-
-
-def test_a_resumed_run_asks_the_model_what_an_uninterrupted_one_would(tmp_path, name):
-    answers = []
-    for good in GOOD[name]:
-        answers += [good, NO_USE[name], NO_USE[name]]
-    talk = Talk(tmp_path, *answers)
-    live = talk.proposer(name)
-    prompts = []
-    for number in range(12):
-        other = resumed(talk, tmp_path / f"{number}", NO_USE[name], NO_USE[name])
-        late = other.proposer(name)
-        for trial in other.state.closed_trials:
-            late.tell(trial)
-        theirs = step(other, late, 2.0)
-        ours = step(talk, live, ENDINGS[number % len(ENDINGS)])
-        assert ours.calls[0].prompt_sha256 == theirs.calls[0].prompt_sha256
-        assert talk.requests[-len(ours.calls)] == other.requests[0]
-        prompts.append(ours.calls[0].prompt_sha256)
-    assert len(set(prompts)) == len(prompts), "each step has changed what is asked"
 
 
 def test_asking_twice_asks_the_same(tmp_path, name):
@@ -133,6 +104,37 @@ def test_without_a_model_or_a_session_with_one_it_does_not_begin(tmp_path, name)
     talk = Talk(tmp_path)
     with pytest.raises(UsageError, match=f"{name} asks a language model: name one with --model NAME@URL"):
         load(PROPOSERS, name, "proposer")(Setup(talk.space, 1))
+
+
+def before_the_baseline(talk: Talk) -> State:
+    return replace(talk.state, trials=(), best=None)
+
+
+def test_a_rehearsal_renders_the_first_prompt_and_asks_nothing(tmp_path, name):
+    talk = Talk(tmp_path)
+    proposer = talk.proposer(name)
+    assert isinstance(proposer, Rehearses)
+    proposer.rehearse(before_the_baseline(talk))
+    assert not talk.requests and not talk.notes and not talk.said
+
+
+def test_a_context_too_small_for_the_first_prompt_is_found_by_the_rehearsal(tmp_path, name):
+    for context in range(1024, 6000, 256):
+        facts = FACTS.model_copy(update={"context_tokens": context, "max_output_tokens": 512})
+        talk = Talk(tmp_path, NO_USE[name], NO_USE[name], facts=facts)
+        talk.state = before_the_baseline(talk)
+        assert too_long(talk.proposer(name).rehearse, talk.state) == too_long(talk.proposer(name).ask, talk.state)
+    assert not too_long(talk.proposer(name).rehearse, talk.state)
+
+
+def too_long(act: Callable[[State], object], state: State) -> bool:
+    try:
+        act(state)
+    except PromptTooLong:
+        return True
+    except NoProposal:
+        return False
+    return False
 
 
 def test_a_thousand_trials_make_an_ask_no_slower_than_two_seconds(tmp_path, name):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from agent.edits.answer.complete import lack
 from agent.edits.answer.fences import dedented, sections
 from agent.edits.answer.hunks import block, hunks
-from agent.edits.answer.paths import resolve
+from agent.edits.answer.paths import named_above, resolve
 from agent.edits.blocks import Edit, Parsed, WholeFile
 from agent.edits.errors import EditError, Wrong
 from agent.edits.rules import Rules
@@ -50,7 +50,8 @@ def read(lines: Sequence[str], files: Mapping[str, str], rules: Rules) -> Parsed
     known = frozenset(line.rstrip() for text in files.values() for line in text.split("\n"))
     edits: list[Edit] = []
     path: str | None = None
-    for region in _regions(lines, known):
+    for named, region in _regions(lines, known):
+        path = resolve(named, rules) if named else path
         for part in _parts(region):
             path = _target(part, rules) or path
             if _NONE in part.names:
@@ -64,6 +65,14 @@ def read(lines: Sequence[str], files: Mapping[str, str], rules: Rules) -> Parsed
     return Parsed(tuple(edits), "diff")
 
 
+def changes(lines: Sequence[str]) -> list[str]:
+    """What the diffs in `lines` remove and add, without blanks around it."""
+    if start(lines) is None:
+        return []
+    changed = (line for _, region in _regions(lines, ()) for part in _parts(region) for line in part.lines)
+    return [line[1:].strip() for line in changed if line.startswith(("+", "-")) and line[1:].strip()]
+
+
 def _begins(lines: Sequence[str], index: int) -> bool:
     line = lines[index]
     return line.startswith("@@") or _GIT.match(line) is not None or _is_header(lines, index)
@@ -74,8 +83,16 @@ def _is_header(lines: Sequence[str], index: int) -> bool:
     pair = lines[index : index + 2]
     if len(pair) < 2 or not (pair[0].startswith("--- ") and pair[1].startswith("+++ ")):
         return False
-    names = [_name(line) for line in pair]
-    return all(name and (name == _NONE or "." in name or "/" in name) for name in names)
+    return all(_is_path(_name(line)) for line in pair)
+
+
+def _is_half_header(lines: Sequence[str], index: int) -> bool:
+    """One of the two lines of a header, right above its hunk."""
+    return _is_path(_name(lines[index])) and any(line.startswith("@@") for line in lines[index + 1 : index + 2])
+
+
+def _is_path(name: str) -> bool:
+    return bool(name) and (name == _NONE or "." in name or "/" in name)
 
 
 def _name(header: str) -> str:
@@ -83,11 +100,14 @@ def _name(header: str) -> str:
     return found[1].strip('"') if found else ""
 
 
-def _regions(lines: Sequence[str], known: Collection[str]) -> Iterator[Sequence[str]]:
-    """The parts of the answer that are diffs: fenced ones, else all from the first header on."""
+def _regions(lines: Sequence[str], known: Collection[str]) -> Iterator[tuple[str | None, Sequence[str]]]:
+    """(file named above it, lines) of each part that is a diff: fenced ones, else all from the first header on."""
     fenced = [(part, dedented(lines[part.start : part.end], part.fence.indent)) for part in sections(lines)]
-    labelled = [inner for part, inner in fenced if part.fence.label in _LABELS]
-    inside = labelled or [inner for _, inner in fenced if any(_begins(inner, index) for index in range(len(inner)))]
+    inside = [
+        (named_above(lines, part.start, before), inner)
+        for before, (part, inner) in zip([-1, *(part.end for part, _ in fenced)], fenced, strict=False)
+        if part.fence.label in _LABELS or any(_begins(inner, index) for index in range(len(inner)))
+    ]
     if inside:
         hidden = {index for part, _ in fenced for index in range(part.start, part.end)}
         if any(_SPILLED.match(line) for index, line in enumerate(lines) if index not in hidden):
@@ -95,7 +115,7 @@ def _regions(lines: Sequence[str], known: Collection[str]) -> Iterator[Sequence[
         yield from inside
         return
     first = next(index for index in range(len(lines)) if _begins(lines, index))
-    yield _without_prose(lines[first:], known)
+    yield named_above(lines, first), _without_prose(lines[first:], known)
 
 
 def _without_prose(lines: Sequence[str], known: Collection[str]) -> Sequence[str]:
@@ -125,7 +145,9 @@ def _parts(lines: Sequence[str]) -> list[_FilePart]:
                 part = _FilePart()
                 parts.append(part)
             part.names += [_name(line), _name(lines[skip])]
-        elif part.names and not part.lines and _META.match(line):
+        elif not part.lines and _is_half_header(lines, index):
+            part.names.append(_name(line))
+        elif not part.lines and (_META if part.names else _MOVED).match(line):
             _check_stays(line)
         else:
             part.lines.append(line)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from agent.edits.answer.fences import sections
-from agent.edits.answer.paths import resolve
+from agent.edits.answer.fences import fence, sections
+from agent.edits.answer.paths import named_above, resolve
 from agent.edits.answer.readings import Lines, readings
 from agent.edits.blocks import Block, Parsed
 from agent.edits.errors import EditError, Wrong
@@ -39,15 +39,16 @@ def read(lines: Sequence[str], files: Mapping[str, str], rules: Rules) -> Parsed
     known = frozenset(line.rstrip() for text in files.values() for line in text.split("\n"))
     blocks: list[Block] = []
     title = why = ""
-    for _, text in _texts(lines):
+    for index, text in _texts(lines):
         if not _LIKELY.search(text):
             continue
-        for entry in _objects(_decoded(text)):
+        above = named_above(lines, index + 1 if fence(lines[index]) else index)
+        for entry in (entry for value in _decoded(text) for entry in _objects(value)):
             title, why = title or _text_of(entry, _TITLE), why or _text_of(entry, _WHY)
             if not entry.keys() & {*_OLD, *_NEW}:
                 continue
             search, replace = _side(entry, _OLD), _side(entry, _NEW)
-            named = _text_of(entry, _PATH)
+            named = _text_of(entry, _PATH) or above
             path = resolve(named, rules) if named else None
             others = readings(search, replace, known)
             blocks.append(Block(len(blocks) + 1, search, replace, path, readings=others))
@@ -60,7 +61,7 @@ def embedded(text: str, has_edits: Callable[[str], bool]) -> str | None:
     """The one string in JSON `text` that holds edits of another form; None if it is no such JSON."""
     for _, part in _texts(text.split("\n")):
         try:
-            found = {leaf for leaf in _strings(_decoded(part)) if has_edits(leaf)}
+            found = {leaf for value in _decoded(part) for leaf in _strings(value) if has_edits(leaf)}
         except EditError:
             continue
         if len(found) == 1:
@@ -69,20 +70,28 @@ def embedded(text: str, has_edits: Callable[[str], bool]) -> str | None:
 
 
 def _texts(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
-    """(index, text) of each part that is to be JSON: fenced, else from the first bracket that begins a line on."""
+    """(index, text) of each part that is to be JSON: fenced, and from the first bracket that begins a line on."""
     parts = sections(lines)
     fenced = [(part.start - 1, "\n".join(lines[part.start : part.end]).strip()) for part in parts]
     found = [(index, text) for index, text in fenced if text.startswith(_BRACKETS)]
-    if not found:
-        hidden = {index for part in parts for index in range(part.start, part.end)}
-        bare = (i for i, line in enumerate(lines) if line.startswith(_BRACKETS) and i not in hidden)
-        found = [(index, "\n".join(lines[index:])) for index in islice(bare, 1)]
     yield from found
+    hidden = {index for part in parts for index in range(part.start - 1, part.end + 1)}
+    bare = (i for i, line in enumerate(lines) if line.startswith(_BRACKETS) and i not in hidden)
+    for index in islice(bare, 1):
+        rest = [line for i, line in enumerate(lines) if i >= index and not (found and i in hidden)]
+        yield index, "\n".join(rest)
 
 
-def _decoded(text: str) -> Any:
+def _decoded(text: str) -> list[Any]:
+    """The values that `text` begins with; what follows them must hold no pair."""
+    values: list[Any] = []
+    decoder = json.JSONDecoder()
     try:
-        return json.JSONDecoder(strict=False).raw_decode(text)[0]
+        while not values or text.startswith(_BRACKETS) or _LIKELY.search(text):
+            value, end = decoder.raw_decode(text)
+            values.append(value)
+            text = text[end:].lstrip(" \t\r\n,;")
+        return values
     except (ValueError, RecursionError) as error:
         raise EditError(
             f"The JSON does not decode ({error}): send it again whole, with quotes and line ends escaped.",

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from agent.edits.answer import diff_text, json_edits, patch_text, search_replace, set_lines, whole_file
 from agent.edits.answer.fences import sections
+from agent.edits.answer.leftovers import check_rest
 from agent.edits.answer.paths import named_in
 from agent.edits.answer.reply import answer_text
 from agent.edits.blocks import Answer, Parsed
@@ -32,7 +33,7 @@ def parse(answer: Answer, files: Mapping[str, str], rules: Rules) -> Parsed:
         rules: what may change.
 
     Raises:
-        EditError: no answer, no edit, malformed, cut, or for a file that may not change.
+        EditError: no answer, no edit, malformed, cut, in two forms, or for a file that may not change.
     """
     lines = answer_text(answer, files).split("\n")
     forms: tuple[tuple[_Start, _Read], ...] = (
@@ -44,7 +45,9 @@ def parse(answer: Answer, files: Mapping[str, str], rules: Rules) -> Parsed:
         (whole_file.start, whole_file.read),
     )
     begin, read = next((first, read) for start, read in forms if (first := start(lines)) is not None)
-    return _with_words(read(lines, files, rules), _prose(lines[:begin]))
+    parsed = read(lines, files, rules)
+    check_rest(lines, parsed)
+    return _with_words(parsed, _prose(lines[:begin]))
 
 
 def _prose(lines: Sequence[str]) -> list[str]:

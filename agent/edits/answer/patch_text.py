@@ -26,6 +26,17 @@ def closed(line: str) -> bool:
     return line.strip() == _END
 
 
+def outside(lines: Sequence[str]) -> list[str]:
+    """`lines` with those of the patches left blank."""
+    rest: list[str] = []
+    inside = False
+    for line in lines:
+        inside = inside or line.strip() == _BEGIN
+        rest.append("" if inside else line)
+        inside = inside and not closed(line)
+    return rest
+
+
 def read(lines: Sequence[str], files: Mapping[str, str], rules: Rules) -> Parsed:
     """The hunks of the answer's patches.
 
@@ -66,7 +77,7 @@ def _file_parts(lines: Sequence[str], rules: Rules) -> Iterator[tuple[str | None
 
 def _patches(lines: Sequence[str]) -> Iterator[list[str]]:
     """The lines between Begin and End, patch by patch."""
-    if not any(line.strip() == _BEGIN for line in lines):
+    if start(outside(lines)) is not None:
         raise EditError("The patch has no *** Begin Patch line: send it again whole.", Wrong.MARKERS)
     inside: list[str] | None = None
     for line in lines:

@@ -21,6 +21,10 @@ _DIVIDER = re.compile(r"[ \t]*={5,9}[ \t]*")
 _REPLACE = re.compile(
     r"[ \t]*(?:>{5,9}|\+{5,9})[ \t]*(?:REPLACE|UPDATED)[ \t]*[<>:]?[ \t]*(?:`{3,}|~{3,})?[ \t]*", re.IGNORECASE
 )
+_LIKE = re.compile(
+    r"[ \t>*_`|#]*(?:<{3,}[ \t]*(?:SEARCH|ORIGINAL)|>{3,}[ \t]*(?:REPLACE|UPDATED))\b(?:\W+\w+){0,3}\W*", re.IGNORECASE
+)
+_LONGEST_MARKER = 100
 _FORM = "A block is <<<<<<< SEARCH, the lines to find, =======, the new lines, >>>>>>> REPLACE."
 
 
@@ -63,6 +67,26 @@ def whole_blocks(lines: Sequence[str]) -> Iterator[range]:
             if divided:
                 yield range(opened, index + 1)
             opened = None
+
+
+def outside(lines: Sequence[str]) -> list[str]:
+    """`lines`, which `read` has read, with those of the blocks left blank."""
+    inside = {index for span in _spans(lines, False) for index in range(span.search, span.end + 1)}
+    return ["" if index in inside else line for index, line in enumerate(lines)]
+
+
+def check_outside(lines: Sequence[str]) -> None:
+    """Refuse `lines`, outside of blocks, that look like markers: a block that is not read is half of the answer.
+
+    Raises:
+        EditError: malformed markers.
+    """
+    for index, line in enumerate(lines):
+        if len(line) <= _LONGEST_MARKER and _LIKE.fullmatch(line) and not closed(line):
+            raise EditError(
+                f"Line {index + 1} of the answer, {line.strip()!r}, is no marker, but looks like one. {_FORM}",
+                Wrong.MARKERS,
+            )
 
 
 def read(lines: Sequence[str], files: Mapping[str, str], rules: Rules) -> Parsed:

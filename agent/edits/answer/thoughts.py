@@ -12,6 +12,7 @@ from agent.edits.errors import EditError, Wrong
 _OPEN = re.compile(r"<(?:think|thinking|thought|reasoning)>|\[THINK\]", re.IGNORECASE)
 _CLOSE = re.compile(r"(?<![\"'`])(?:</(?:think|thinking|thought|reasoning)>|\[/THINK\])", re.IGNORECASE)
 _HARMONY = re.compile(r"<\|channel\|>final[^\n<]{0,40}(?:<\|constrain\|>[^\n<]{0,40})?<\|message\|>")
+_BARE_FINAL = re.compile(r"\Aanalysis(?=\W|[A-Z]).*assistantfinal", re.DOTALL)  # its tokens left out by the server
 _HARMONY_END = re.compile(r"<\|(?:end|return|call|start)\|>")
 
 
@@ -37,6 +38,9 @@ def without_thoughts(text: str, think_open: bool, files: Mapping[str, str]) -> s
 
 def _final_channel(text: str, files: Mapping[str, str]) -> str:
     """Of raw harmony text (gpt-oss) the last final channel."""
+    bare = _BARE_FINAL.match(text.lstrip())
+    if bare and not any("assistantfinal" in source for source in files.values()):
+        return text.lstrip()[bare.end() :]
     finals = list(_HARMONY.finditer(text))
     begins = text.lstrip().startswith(("<|channel|>", "<|start|>"))
     if not begins and (not finals or any(_HARMONY.search(source) for source in files.values())):

@@ -19,11 +19,9 @@ def inline_places(path: str, document: Document, search: tuple[str, ...], replac
     new = [line.strip() for line in replace if line.strip()]
     if len(old) != 1 or len(new) != 1 or not (_is_expression(old[0]) and _is_expression(new[0])):
         return []
-    return [
-        Place(path, (old[0],), (new[0],), (row,), "inline", span=span)
-        for row in document.code_rows
-        for span in _spans(document.lines[row], old[0])
-    ]
+    found = [(row, span) for row in document.code_rows for span in _spans(document.lines[row], old[0])]
+    whole = len(found) > 1 or all(_is_whole(document, row, span) for row, span in found)
+    return [Place(path, (old[0],), (new[0],), (row,), "inline", span=span) for row, span in found if whole]
 
 
 def _spans(line: str, expression: str) -> Iterator[tuple[int, int]]:
@@ -33,6 +31,20 @@ def _spans(line: str, expression: str) -> Iterator[tuple[int, int]]:
         window = have[start : start + len(wanted)]
         if [token.text for token in window] == wanted:
             yield window[0].start, window[-1].end
+
+
+def _is_whole(document: Document, row: int, span: tuple[int, int]) -> bool:
+    """Whether the span is an expression of the file's own, or arguments: `loss` of `loss.item()` is neither."""
+    line = document.lines[row]
+    before, text, after = line[: span[0]], line[slice(*span)], line[span[1] :]
+    if before.rstrip().endswith(("(", "[", ",")) and after.lstrip().startswith((")", "]", ",")):
+        return True
+    lines = [*document.lines[:row], f"{before}({text}){after}", *document.lines[row + 1 :]]
+    try:
+        trees = [ast.dump(tree_of("\n".join(version))) for version in (document.lines, lines)]
+    except SyntaxError:
+        return False
+    return trees[0] == trees[1]
 
 
 def _is_expression(text: str) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from agent.edits.blocks import Block
 from agent.edits.placement.closest import ambiguous
-from agent.edits.placement.document import Document
+from agent.edits.placement.document import Document, indent
 from agent.edits.placement.fuzzy import fuzzy_place
 from agent.edits.placement.inline import inline_places
 from agent.edits.placement.place import Place
@@ -46,11 +46,17 @@ def locate(block: Block, documents: Documents) -> Place | None:
 
 
 def _readings(block: Block, documents: Documents) -> Iterator[Pair]:
+    """The readings of a block; in the files' style of indentation first where its lines to find show none."""
     pairs = ((block.search, block.replace), *block.readings)
-    yield from pairs
+    later: list[Pair] = []
     for search, replace in pairs:
         converted = (retabbed(document, search, replace) for document in documents.values())
-        yield from dict.fromkeys(pair for pair in converted if pair is not None)
+        styled = list(dict.fromkeys(pair for pair in converted if pair is not None))
+        shown = any(indent(line) for line in search)
+        yield from () if shown else styled
+        yield search, replace
+        later += styled
+    yield from later
 
 
 def _exact_places(path: str, document: Document, search: tuple[str, ...], replace: tuple[str, ...]) -> list[Place]:

@@ -75,9 +75,10 @@ def _carried(line: str, typed: str, real: str) -> str:
     line = _own_characters(line, typed, real)
     code, comment = line[: comment_at(line)].rstrip(), line[comment_at(line) :].rstrip()
     theirs = real[comment_at(real) :].rstrip()
+    gap = min(_GAP, comment_at(real) - len(real[: comment_at(real)].rstrip()))
     if not code or plain(comment) != plain(typed[comment_at(typed) :]):
         return line
-    return code.ljust(max(comment_at(real), len(code) + _GAP)) + theirs if theirs else code
+    return code.ljust(max(comment_at(real), len(code) + gap)) + theirs if theirs else code
 
 
 def _own_characters(line: str, typed: str, real: str) -> str:
