@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from agent.errors import UsageError
 from agent.state import State
 from agent.target import TargetLimits
-from agent.units import show_duration
+from agent.units import counted, show_duration
 from sandbox.spec import Outcome
 
 HAND_OVER_SECONDS = 8.0  # guess for start-up and judging before anything has been measured
@@ -61,7 +61,7 @@ class Plan:
         if self.propose_seconds:
             hourly = f"{3600 / self.propose_seconds:.0f} an hour"
             asking = f" and {show_duration(self.propose_seconds)} for each proposal ({hourly})"
-        return f"about {self.trials} trials of {each}{asking}, after {baseline}"
+        return f"about {counted(self.trials, 'trial')} of {each}{asking}, after {baseline}"
 
 
 def make_plan(

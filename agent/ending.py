@@ -6,7 +6,7 @@ from agent.history.events import Ended, Session
 from agent.nouns import End
 from agent.state import State
 from agent.study import Study
-from agent.units import show_duration
+from agent.units import counted, show_duration
 
 INTERRUPTED = "interrupted"  # stands for the kind of failure where a model's answer was not waited for
 
@@ -33,7 +33,8 @@ def _why_enough(state: State, session: Session, opening: bool) -> Ended | None:
     if baseline is not None and not baseline.kept and baseline.verdict is not None:
         return Ended(by=End.BASELINE, reason=f"the script does not run as it is: {baseline.verdict.reason}")
     if opening and session.max_trials is not None and len(state.trials) > session.max_trials:
-        return Ended(by=End.TRIALS, reason=f"{session.max_trials} trials are done")
+        verb = "is" if session.max_trials == 1 else "are"
+        return Ended(by=End.TRIALS, reason=f"{counted(session.max_trials, 'trial')} {verb} done")
     best = champion.loss if champion else None
     if best is not None and session.target_loss is not None and best <= session.target_loss:
         return Ended(by=End.TARGET, reason=f"trial {state.best} reached the target")

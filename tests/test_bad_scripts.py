@@ -45,7 +45,7 @@ def test_a_failure_is_told_from_all_others_and_carries_no_number(tmp_path, scrip
     assert reason in trial["measurements"][0]["reason"]
     assert trial["verdict"]["decision"] == "discard"
     if not baseline_fails:
-        assert desk.events()[-1]["reason"] == "1 trials are done"
+        assert desk.events()[-1]["reason"] == "1 trial is done"
 
 
 @pytest.mark.parametrize("script", FINE.values(), ids=FINE)

@@ -267,7 +267,9 @@ def test_the_region_is_what_its_owner_marked() -> None:
 
 
 def test_modules_are_found_beside_the_script_and_in_packages() -> None:
-    code = dict.fromkeys(("src/train.py", "src/loader.py", "lib/a.py", "src/deep/b.py", "top.py", "x.txt"), b"")
+    code = dict.fromkeys(
+        ("src/train.py", "src/loader.py", "src/__init__.py", "lib/a.py", "src/deep/b.py", "top.py", "x.txt"), b""
+    )
     assert rules_of(target(edit=("src/train.py",)), code).modules == ("lib", "loader", "top")
 
 

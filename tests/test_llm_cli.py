@@ -199,7 +199,7 @@ def test_a_model_without_a_usable_answer_ends_the_run_and_another_goes_on_with_i
         model.plan = lambda n: lower(n - asked)
         desk.agent("resume", "x", "--model", "other")
     assert [call["model"].partition("@")[0] for call in calls(desk)[-2:]] == ["able", "other"]
-    assert "1 trials are done" in desk.agent("status", "x").out
+    assert "1 trial is done" in desk.agent("status", "x").out
 
 
 WILD = "\x1b]0;pwned\x07\x1b[2J\x00"
@@ -243,7 +243,7 @@ def test_a_context_without_room_for_the_code_is_said_with_the_form_that_follows(
     with night(desk, lambda n: f"IDEA: lower\nSET LR = {LOWER[n + 1]}\n"):
         done = desk.agent(*command("--model", "small", trials=1))
     assert "asked for SET lines from now on: a context of 4,096 tokens has no room" in done.out
-    assert "1 trials are done" in done.out
+    assert "1 trial is done" in done.out
 
 
 # a checkout of karpathy/autoresearch, in small

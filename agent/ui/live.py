@@ -109,6 +109,7 @@ def _budget(state: State, elapsed: float, width: int) -> RenderableType:
     )
     split = (
         f"train {show_duration(used.train)}, judge {show_duration(used.judge)}, start-up {show_duration(used.startup)}"
+        + (f", ask {show_duration(used.propose)}" if used.propose >= 1 else "")
     )
     return Group(grid, Text(f"       {split}", style="dim", overflow="ellipsis", no_wrap=True))
 

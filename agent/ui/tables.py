@@ -97,7 +97,7 @@ def status_record(run: Run) -> dict[str, Any]:
         "paused": state.paused,
         "model": state.session.model.model_dump(mode="json") if state.session and state.session.model else None,
         "calls": spent(state.calls).model_dump(),
-        "unusable_answers": [void.model_dump(mode="json") for _, void in state.voids],
+        "voided": [void.model_dump(mode="json") for _, void in state.voids],
     }
 
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from agent.history.events import Event, Noted, Said, Voided
 from agent.nouns import Trial
 from agent.state import State
-from agent.units import show_duration, show_size
+from agent.units import counted, show_duration, show_size
 from sandbox.spec import Outcome, Phase
 
 
@@ -117,7 +117,8 @@ def result_lines(state: State) -> list[str]:
         lines.insert(0, _headline(state, baseline, champion))
     counts = count_outcomes(state)
     if counts:
-        lines.append(f"{len(state.closed_trials)} trials: " + ", ".join(f"{n} {name}" for name, n in counts.items()))
+        each = ", ".join(f"{n} {name}" for name, n in counts.items())
+        lines.append(f"{counted(len(state.closed_trials), 'trial')}: {each}")
     return lines
 
 

@@ -63,7 +63,7 @@ def _modules(target: Target, protected: tuple[str, ...]) -> tuple[str, ...]:
     mine = [PurePosixPath(path) for path in target.edit]
     beside = {path.stem for path in seen if path.parent in {PurePosixPath(), *(script.parent for script in mine)}}
     packages = {path.parts[0] for path in seen if len(path.parts) > 1} - {path.parts[0] for path in mine}
-    return tuple(sorted(beside | packages))
+    return tuple(sorted((beside | packages) - {"__init__"}))
 
 
 def check(before: Files, after: Files, rules: Rules) -> None:
