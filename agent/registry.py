@@ -19,7 +19,7 @@ PROPOSERS: Mapping[str, str] = {
 }
 
 
-WITHOUT_MODEL = ("pattern", "random", "cma")  # those that ask no language model
+ASK_A_MODEL = frozenset({"code", "llm-constants"})
 
 
 def load(table: Mapping[str, str], name: str, what: str) -> Any:

@@ -9,7 +9,7 @@ from agent.session import host_memory
 from agent.snapshot import LARGEST_CODE_FILE
 from agent.space import Space, find_space
 from agent.target import load_target
-from agent.units import show_duration
+from agent.units import counted, show_duration
 
 _DEFAULT_SECONDS = 300.0
 _MEMORY_SHARE = 0.75  # of the machine, for one trial
@@ -115,7 +115,8 @@ def _told(path: Path, found: Found, metric: MetricLine, space: Space) -> list[st
         f"  curve    {'read from the progress lines' if found.progress else 'no line with step and loss found'}",
         f"  time     {show_duration(found.train_seconds or _DEFAULT_SECONDS)} a training"
         + ("" if found.train_seconds else ": a guess, set train_seconds"),
-        f"  space    {len(space.knobs)} constants: {', '.join(knob.name for knob in space.knobs) or 'none found'}",
+        f"  space    {counted(len(space.knobs), 'constant')}: "
+        + (", ".join(knob.name for knob in space.knobs) or "none found"),
     ]
     if metric.note:
         lines.append(f"  doubt    {metric.note}")

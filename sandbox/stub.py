@@ -177,8 +177,9 @@ def become(plan: Plan) -> None:
         prctl = ctypes.CDLL(None).prctl
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)  # else the file below is root's
-        for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP, signal.SIGINT):  # else inherited as ignored
-            signal.signal(number, signal.SIG_DFL)
+        for number in signal.valid_signals():  # what is ignored here, or was by our caller, would be inherited so
+            if signal.getsignal(number) is signal.SIG_IGN:
+                signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
         os.closerange(3, 1024)
         with open("/proc/self/oom_score_adj", "w") as file:  # the kernel shall take a trial first

@@ -99,9 +99,9 @@ def resume(run: str | None, runs_dir: Path, **changes: Any) -> None:
 def _check_model(values: dict[str, Any]) -> None:
     """Nothing is said of a model that is not asked."""
     from agent.errors import UsageError
-    from agent.registry import WITHOUT_MODEL
+    from agent.registry import ASK_A_MODEL, PROPOSERS
 
-    if "model" in values and values["proposer"] in WITHOUT_MODEL:
+    if "model" in values and values["proposer"] in set(PROPOSERS) - ASK_A_MODEL:
         name = values["proposer"]
         raise UsageError(f"{name} asks no model: leave out --model, or --proposer {name} for the model to edit code")
     if "model" not in values and "on_model_outage" in values:
@@ -140,10 +140,14 @@ def _session(study: "Study", view: "Live | Plain") -> None:
 
 
 def _search(study: "Study") -> str:
+    from agent.registry import PROPOSERS
+    from agent.units import counted
+
     files = ", ".join(study.target.edit)
-    if study.config.proposer == "code":
-        return f"code: the model edits {files}"
-    return f"{study.config.proposer} over {len(study.space.knobs)} constants of {files}"
+    name = study.config.proposer
+    if name == "code" or name not in PROPOSERS:
+        return f"code: the model edits {files}" if name == "code" else f"{name} on {files}"
+    return f"{name} over {counted(len(study.space.knobs), 'constant')} of {files}"
 
 
 def _plan(study: "Study") -> str:

@@ -28,16 +28,13 @@ def note(run: str, text: str | None, runs_dir: Path, **words: bool) -> None:
         raise UsageError("choose one of --ban, --pause, --go-on and --stop")
     word, text = chosen[0], visible(text or "").strip()
     needs_text = word in (Word.NOTE, Word.BAN)
-    if needs_text != bool(text):
-        example = '`agent note RUN "try less warm-up"`'
-        raise UsageError(f"{example} says something; --{word.replace('_', '-')} comes {_with(needs_text)} a text")
+    if needs_text and not text:
+        raise UsageError(f'write a text: `agent note RUN {"--ban " if word is Word.BAN else ""}"try less warm-up"`')
+    if text and not needs_text:
+        raise UsageError(f"--{word.replace('_', '-')} takes no text: leave {text!r} out")
     found = open_run(find_run(run, runs_dir))
     if word is Word.STOP and not found.live:
         raise UsageError(f"{found.folder.name} is not running: there is nothing to stop")
     Inbox(found.folder).leave(word, text)
     soon, later = "hears it within a second, or after the answer it waits for", "hears it when it is resumed"
     click.echo(f"{found.folder.name} {soon if found.live else later}")
-
-
-def _with(needed: bool) -> str:
-    return "with" if needed else "without"

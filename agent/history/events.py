@@ -98,7 +98,8 @@ class Voided(Noun):
 
     Attributes:
         source: who proposed.
-        wrong: what kind of failure: a kind of `agent.edits.errors.Wrong`.
+        wrong: what kind of failure: one of `agent.edits.errors.Wrong` where the answer was of no use, of
+            `agent.models.base.Trouble` where there was none, or `interrupted`.
         reason: the sentence, as the model and the user were told it.
         title: the idea, if it had a title.
         parent: the trial it wanted to change.

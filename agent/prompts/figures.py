@@ -82,11 +82,6 @@ def figures_of(state: State, metric: Metric) -> Figures:
     return Figures(metric, noise, digits)
 
 
-def counted(count: int, noun: str) -> str:
-    """`1 trial`, `2 trials`."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
 def fate(figures: Figures, trial: Trial) -> str:
     """What came of a closed trial: its value and why it was not kept, or how it failed."""
     if trial.outcome is not Outcome.OK or trial.loss is None:

@@ -14,9 +14,10 @@ from agent.history.events import Voided
 from agent.nouns import Trial
 from agent.prompts.ask import Ask
 from agent.prompts.clean import fenced, line, quoted
-from agent.prompts.figures import Figures, counted, fate, figures_of
+from agent.prompts.figures import Figures, fate, figures_of
 from agent.prompts.fit import GivesWay, Section, Version
 from agent.prompts.texts import part
+from agent.units import counted
 from sandbox.spec import Outcome
 
 _KEPT, _LEDGER, _DIFFS, _REFUSED = 40, 48, 4, 8

@@ -8,11 +8,11 @@ from agent.history.events import Said, Word
 from agent.nouns import CurvePoint, Trial
 from agent.prompts.ask import Ask
 from agent.prompts.clean import fenced, line, said, source
-from agent.prompts.figures import Figures, counted
+from agent.prompts.figures import Figures
 from agent.prompts.fit import GivesWay, Section, Version, fixed
 from agent.prompts.texts import part
 from agent.prompts.touched import often_touched, touched
-from agent.units import show_duration, show_size
+from agent.units import counted, show_duration, show_size
 from sandbox.spec import Phase
 
 _NOTE_TRIALS = 10  # for how many trials a note is told
@@ -157,8 +157,8 @@ def widen(ask: Ask, lost: Sequence[Trial], kinds: bool) -> Section:
     latest = lost[-_WIDEN_OVER:]
     told = [part("situation", f"widen_{min(ask.widen, 2)}", attempts=ask.tries)]
     often = often_touched(latest)
-    counted = frozenset(name for t in latest for name in touched(t))
-    untouched = [knob.name for knob in ask.space.knobs if knob.name not in counted]
+    changed = frozenset(name for t in latest for name in touched(t))
+    untouched = [knob.name for knob in ask.space.knobs if knob.name not in changed]
     if often and (kinds or untouched):
         told.append(part("situation", "often", often=", ".join(f"{name} ({n} times)" for name, n in often)))
     if untouched:

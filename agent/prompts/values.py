@@ -11,11 +11,12 @@ from agent.edits.literals import NotLiteral, evaluate
 from agent.nouns import Trial, Value
 from agent.prompts.ask import Ask
 from agent.prompts.clean import line
-from agent.prompts.figures import Figures, counted, fate
+from agent.prompts.figures import Figures, fate
 from agent.prompts.fit import GivesWay, Section, Version, fixed
 from agent.prompts.history import Past, window
 from agent.prompts.texts import part
 from agent.space import Knob, Space
+from agent.units import counted
 
 _MEASURED = 20  # evaluations told with their values: up to twice as many
 _ASSIGNED = re.compile(r"^\+(?P<name>[A-Za-z_]\w*)[ \t]*(?::[^=\n]+)?=(?P<value>[^=].*)$", re.MULTILINE)

@@ -40,6 +40,7 @@ from agent.proposers.dialogue import (
     workbench_of,
 )
 from agent.state import State
+from agent.text import one_line
 
 T = TypeVar("T")
 _ANSWER_TOKENS = {Contract.BLOCKS: 3072, Contract.FEW_BLOCKS: 2048, Contract.SET: 1024}
@@ -233,13 +234,13 @@ class CodeEditor:
 
 
 def _title(text: str) -> str:
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    line = one_line(text)
     return line if len(line) <= _TITLE_CHARS else f"{line[: _TITLE_CHARS - 1].rstrip()}…"
 
 
 def _why(text: str, now: Course) -> str:
     """The model's reason in one paragraph, with what was special about the ask."""
-    words = " ".join("".join(c if c.isprintable() else " " for c in text).split())[:_WHY_CHARS]
+    words = one_line(text)[:_WHY_CHARS]
     if now.mend is not None:
         return f"{words} (repairs the crash of trial {now.mend.id})".strip()
     if now.parent is not None:

@@ -22,6 +22,7 @@ from agent.proposers.in_code import InCode
 from agent.proposers.values_answer import Values, read_values
 from agent.space import Space
 from agent.state import State
+from agent.text import one_line
 
 _ANSWER_TOKENS = 2048
 _WHY_CHARS = 1000
@@ -137,7 +138,7 @@ def _check_left(space: Space, tried: list[Configuration]) -> None:
 def _why(values: Values) -> str:
     """The model's reason in one line, and what became of values outside the space."""
     said = ": ".join(part for part in (values.title, values.why) if part)
-    line = " ".join("".join(c if c.isprintable() else " " for c in said).split())[:_WHY_CHARS]
+    line = one_line(said)[:_WHY_CHARS]
     counts = (
         (values.clamped, "clamped to its range", "clamped to their ranges"),
         (values.rounded, "rounded", "rounded"),

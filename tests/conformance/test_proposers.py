@@ -23,14 +23,12 @@ from proposing import (
 from agent.errors import UsageError
 from agent.nouns import Decision, Proposal, Value
 from agent.proposers.base import Exhausted, Proposer, Setup
-from agent.registry import PROPOSERS, load
+from agent.registry import ASK_A_MODEL, PROPOSERS, load
 from agent.space import Space, find_space
 from agent.state import State
 
-ASK_A_MODEL = {"code", "llm-constants"}  # their conformance is in test_llm_proposers.py
 
-
-@pytest.fixture(params=sorted(set(PROPOSERS) - ASK_A_MODEL))
+@pytest.fixture(params=sorted(set(PROPOSERS) - ASK_A_MODEL))  # the others are in test_llm_proposers.py
 def make(request: pytest.FixtureRequest) -> Callable[[Space, int], Proposer]:
     return lambda space, seed: load(PROPOSERS, request.param, "proposer")(Setup(space, seed))
 
