@@ -29,6 +29,8 @@ PLACEHOLDERS = [
     "# original implementation",
     "# training loop is unchanged",
     "pass  # ... rest of the method",
+    "return 1.0  # ... rest unchanged",
+    "# then the rest of the method",
     "... rest of the file unchanged ...",
 ]
 COMMENTS = [

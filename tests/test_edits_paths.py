@@ -34,6 +34,13 @@ def test_a_decorated_name_above_a_block_is_its_file(line, between):
     assert wrong(line.format("prepare.py") + between + BLOCK) == "path"
 
 
+@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "~/.bashrc", "a/../../b"])
+@pytest.mark.parametrize("line", ["{0}", "File: `{0}`", "```python {0}"])
+def test_a_path_that_leads_out_is_a_name_whatever_its_ending(name, line):
+    close = "\n```" if line.startswith("```") else ""
+    assert wrong(f"{line.format(name)}\n{BLOCK}{close}") == "path"
+
+
 @pytest.mark.parametrize("name", ["train.py", "./train.py", "/home/me/train.py", "a/train.py", "src\\train.py"])
 def test_a_path_to_the_editable_file_is_the_editable_file(name):
     assert resolve(name, Rules(editable=("train.py",))) == "train.py"
@@ -106,6 +113,8 @@ def test_a_diff_that_makes_the_whole_file_anew_is_a_whole_file():
     assert parsed(text).edits == parsed(f"train.py\n```python\n{CHANGED}```").edits
 
 
-@pytest.mark.parametrize("line", ["x = F.gelu(x)", "torch.nn", "use train.py and prepare.py", "python 3.11", "", "#"])
+@pytest.mark.parametrize(
+    "line", ["x = F.gelu(x)", "torch.nn", "use train.py and prepare.py", "python 3.11", "", "#", "LR/WD", "n/a"]
+)
 def test_code_and_prose_name_no_file(line):
     assert named_in(line) is None

@@ -21,7 +21,8 @@ _ELISION = re.compile(rf"\A{_DOTS}\W*\Z|\A\W*{_DOTS}.*{_STANDS_FOR}", re.IGNOREC
 _REST = re.compile(
     r"\A\W*(?:(?:and|the|keep|add|insert|your|all|with|include)\s+)*"
     rf"(?:rest\s+of\s+(?:the\s+|your\s+|this\s+)?(?:\w+\s+)?|remaining\s+){_WHOLE}(?:\s+{_WHOLE})?"
-    rf"(?:\W*\Z|\W+(?:(?:is|are)\s+)?(?:{_STAYS}|remains?|stays?|goes|here|continues?|same|follows?|omitted)\b)",
+    rf"(?:\W*\Z|\W+(?:(?:is|are)\s+)?(?:{_STAYS}|remains?|stays?|goes|here|continues?|same|follows?|omitted)\b)"
+    rf"|\brest\s+of\s+the\s+{_WHOLE}\W*\Z",
     re.IGNORECASE,
 )
 _SAME = re.compile(
@@ -82,6 +83,6 @@ def _is_placeholder(line: str) -> bool:
     if not mark:
         return line in ("...", "…") or (line.startswith(("...", "…")) and bool(_OMITS.search(line)))
     if code:
-        return code in ("pass", "...") and bool(_ELISION.search(comment) or _REST.search(comment))
+        return bool(_ELISION.search(comment) or (code in ("pass", "...") and _REST.search(comment)))
     trails_off = len(comment.split()) <= _MOST_WORDS and _ENDS.search(comment) and _OMITS.search(comment)
     return bool(trails_off or _ELISION.search(comment) or _REST.search(comment) or _SAME.search(comment))

@@ -14,7 +14,10 @@ _ENDINGS = (
     "py|pyi|ipynb|toml|txt|md|rst|json|jsonl|ya?ml|cfg|ini|conf|sh|c|cc|cpp|cu|cuh|h|hpp|rs|go|js|ts|csv|lock|env"
 )
 _NAME = re.compile(rf"(?:[A-Za-z]:)?(?:[\w.~@+-]*[/\\])*[\w.@+-]*\w\.(?:{_ENDINGS})", re.IGNORECASE)
-_LEAD = re.compile(r"\A(?:[#>*+/-]+|\d{1,3}[.)])\s*")
+_PATH = re.compile(  # by its form, whatever its ending: it leads out of the folder, or begins at a root
+    r"(?:~|\.\.?)(?:[/\\][\w.@+-]*)+|/[\w.@+-]+(?:/[\w.@+-]+)+|[\w.@+-]+(?:/[\w.@+-]+)*/\.\.(?:/[\w.@+-]+)+"
+)
+_LEAD = re.compile(r"\A(?:(?:[#>*+-]|/(?![\w.]))+|\d{1,3}[.)])\s*")
 _REMARK = re.compile(r"\([^()]*\)\s*[:*`]*$")
 _LABELS = re.compile(
     r"/?(?:an?|and|(?:chang|updat|modifi|modify|edit)(?:e|es|ed|s|ing)?|modifications?|code|complete|contents?|file(?:name|path)?|"
@@ -56,13 +59,17 @@ def named_in(line: str) -> str | None:
     text = _REMARK.sub("", _LEAD.sub("", line.strip()))
     words = [word.strip("`*\"'[](){}:,;|#") for word in re.split(r"[\s=<>]+", text)]
     left = [word for word in words if word and not _LABELS.fullmatch(word)]
-    return left[0] if len(left) == 1 and _NAME.fullmatch(left[0]) else None
+    return left[0] if len(left) == 1 and _is_name(left[0]) else None
 
 
 def named_by_fence(info: str) -> str | None:
     """The file name in what follows an opening fence (`python:train.py`, `python title="train.py"`)."""
     words = [word.strip("\"'{}()[]`") for word in re.split(r"[\s:=]+", info[:_LONGEST])]
-    return next((word for word in words if _NAME.fullmatch(word)), None)
+    return next((word for word in words if _is_name(word)), None)
+
+
+def _is_name(word: str) -> bool:
+    return bool(_NAME.fullmatch(word) or _PATH.fullmatch(word))
 
 
 def named_above(lines: Sequence[str], index: int, after: int = -1) -> str | None:
