@@ -143,7 +143,7 @@ def test_parts_of_a_file_that_cannot_be_set_are_named_in_the_error():
 @pytest.mark.parametrize("value", [math.inf, math.nan, 2**63, None, [1], {"a": 1}, 1j, (1, None), ((1,),), b"x"])
 def test_values_that_are_no_literals_are_refused(value: object):
     with pytest.raises(ConstantError, match="cannot set A"):
-        write("A = 1\n", {"A": value})  # type: ignore[dict-item]
+        write("A = 1\n", {"A": value})
 
 
 def test_a_numpy_number_is_refused_by_name():

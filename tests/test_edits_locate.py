@@ -238,9 +238,9 @@ def test_a_block_without_a_file_must_fit_one_place_over_all_files():
     with pytest.raises(EditError, match="train.py:6, model.py:1") as error:
         place_all([Block(1, ("LR = 0.15",), ("LR = 0.2",))], files, rules)
     assert error.value.wrong is Wrong.AMBIGUOUS
-    after, _ = place_all([Block(1, ("DEPTH = 3",), ("DEPTH = 4",))], files, rules)
+    after = place_all([Block(1, ("DEPTH = 3",), ("DEPTH = 4",))], files, rules)
     assert after == {"train.py": SCRIPT, "model.py": "LR = 0.15\nDEPTH = 4\n"}
-    after, _ = place_all([Block(1, ("LR = 0.15",), ("LR = 0.2",), path="model.py")], files, rules)
+    after = place_all([Block(1, ("LR = 0.15",), ("LR = 0.2",), path="model.py")], files, rules)
     assert after["train.py"] == SCRIPT
     assert after["model.py"] == "LR = 0.2\nDEPTH = 3\n"
 

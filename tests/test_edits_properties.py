@@ -103,7 +103,7 @@ def test_the_difference_of_two_texts_applied_to_the_first_is_the_second(
 def result_of(change: Change, search: Lines, new: Lines) -> str | None:
     """The file after a block, or None if it is refused."""
     try:
-        files, _ = place_all([Block(1, tuple(search), tuple(new))], {"train.py": change.text}, RULES)
+        files = place_all([Block(1, tuple(search), tuple(new))], {"train.py": change.text}, RULES)
     except EditError:
         return None
     return files["train.py"]

@@ -139,7 +139,7 @@ def run_for(study: Study, per_trial: float) -> State:
         assert done.measurement is not None
         return Done(done.job, done.measurement.model_copy(update={"total_seconds": 8.5}))
 
-    executor.next_measurement = slow  # type: ignore[method-assign]
+    executor.next_measurement = slow
     return run(study)
 
 
@@ -153,7 +153,7 @@ def test_a_stop_leaves_the_rest_for_a_resume(tmp_path: Path) -> None:
             study.stop.soon.set()
             return take(timeout)
 
-        executor.next_measurement = stopping  # type: ignore[method-assign]
+        executor.next_measurement = stopping
         state = run(study)
     assert state.ended is not None
     assert state.ended.reason == "stopped by the user"
@@ -173,7 +173,7 @@ def test_a_failing_house_raises_and_loses_nothing(tmp_path: Path) -> None:
                 raise AgentError("the judge failed")
             return Done(executor.jobs.pop(0), measured(job))
 
-        executor.next_measurement = failing  # type: ignore[method-assign]
+        executor.next_measurement = failing
         with pytest.raises(AgentError):
             run(study)
         assert study.store.state.trials[3].outcome is None

@@ -113,7 +113,7 @@ def done(
     code = code_of(train, judge)
     job = Job(4, 0, code, seed_of(0, 4, 0), startup_seconds)
     curve = Curve(compiled_progress(shop.target))
-    return measure(shop, Follow(job, curve, **({"cancel": threading.Event()} | follow)))  # type: ignore[arg-type]
+    return measure(shop, Follow(job, curve, **({"cancel": threading.Event()} | follow)))
 
 
 def test_the_loss_is_the_judges(shop: Workshop, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """What parsing a model's answer yields, and what locating and applying starts from. Data only."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,7 @@ class Edited:
     Attributes:
         files: every editable file, changed or not.
         parsed: what the answer asked for.
-        levels: how each block was found: `exact`, `trailing`, `tolerant`, `inline`, `fuzzy`, `after`, `pieces`.
     """
 
     files: dict[str, str]
     parsed: Parsed
-    levels: tuple[str, ...] = field(default=())

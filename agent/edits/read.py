@@ -28,13 +28,13 @@ def read(answer: Answer, files: Mapping[str, str], rules: Rules) -> Edited:
     """
     parsed = parse(answer, files, rules)
     check_lazy(parsed, files)
-    after, levels = place_all(parsed.edits, files, rules)
+    after = place_all(parsed.edits, files, rules)
     if rules.region is not None:
         check_region(files, after, rules.region)
     if after == dict(files):
         raise EditError("Nothing changes: the new lines are those that are there. Change something.", Wrong.NOOP)
     _check_text(after)
-    return Edited(after, parsed, levels)
+    return Edited(after, parsed)
 
 
 def _check_text(files: Mapping[str, str]) -> None:

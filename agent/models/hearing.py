@@ -4,7 +4,7 @@ from typing import Any
 
 from agent.models.base import Reply, Watch
 from agent.models.pace import Pace
-from agent.models.troubles import Place, cut, garbage
+from agent.models.troubles import Place, cut, garbage, late
 
 _FIELDS = ("reasoning", "reasoning_content")
 _GIVEN_UP = ("abort", "error")  # finish reasons with which a server drops an answer
@@ -22,6 +22,17 @@ class Hearing:
         self._model = ""
         self._usage: dict[str, Any] = {}
         self._chosen = False
+
+    def check(self) -> None:
+        """Go on, or not.
+
+        Raises:
+            ModelError: the answer is late.
+            Interrupted: the watch ended the call.
+        """
+        self._watch.check()
+        if what := self._pace.late():
+            raise late(self._place, what)
 
     @property
     def finished(self) -> bool:

@@ -48,18 +48,11 @@ class LiteLLM:
         """
         watch.doing = "importing litellm"
         litellm = _litellm(self._config.url)
-        pace = Pace(request, watch)
-
-        def check() -> None:
-            watch.check()
-            if what := pace.late():
-                raise late(self._place, what)
-
-        check()
+        hearing = Hearing(self._place, Pace(request, watch), watch)
+        hearing.check()
         watch.doing = f"waiting for {self._place.model} to begin"
-        hearing = Hearing(self._place, pace, watch)
         try:
-            run_watched(self._ask(litellm, request, hearing), check)
+            run_watched(self._ask(litellm, request, hearing), hearing.check)
         except CAUGHT as error:
             if not hearing.finished:
                 raise _translate(self._place, error, watch.tokens) from error

@@ -14,7 +14,7 @@ from agent.models.config import ModelConfig, is_near
 from agent.models.hearing import Hearing
 from agent.models.openai_errors import CAUGHT, translate, words
 from agent.models.pace import CONNECT_SECONDS, Pace
-from agent.models.troubles import Place, garbage, late, of_status
+from agent.models.troubles import Place, garbage, of_status
 from agent.models.waiting import run_watched
 
 NO_KEY = "none"  # the package insists on one
@@ -36,19 +36,12 @@ class OpenAICompatible:
             ModelError: no usable answer came.
             Interrupted: `watch` ended it.
         """
-        pace = Pace(request, watch)
-
-        def check() -> None:
-            watch.check()
-            if what := pace.late():
-                raise late(self._place, what)
-
-        check()
+        hearing = Hearing(self._place, Pace(request, watch), watch)
+        hearing.check()
         watch.doing = f"waiting for {self._place.model} to begin"
-        return run_watched(self._answer(request, pace, watch), check)
+        return run_watched(self._answer(request, hearing, watch), hearing.check)
 
-    async def _answer(self, request: Request, pace: Pace, watch: Watch) -> Reply:
-        hearing = Hearing(self._place, pace, watch)
+    async def _answer(self, request: Request, hearing: Hearing, watch: Watch) -> Reply:
         try:
             async with connect(self._url, self._place.key) as client:
                 while True:

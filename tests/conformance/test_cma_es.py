@@ -18,7 +18,7 @@ def quadratic_space() -> Space:
 
 def quadratic(constants: dict[str, Value]) -> float:
     """Smallest at 0.25 or 0.75, away from where the search starts."""
-    return sum((float(v) - (0.25 if i % 2 else 0.75)) ** 2 for i, v in enumerate(constants.values()))  # type: ignore[arg-type]
+    return sum((float(v) - (0.25 if i % 2 else 0.75)) ** 2 for i, v in enumerate(constants.values()))
 
 
 def best_of(name: str, seed: int, evaluations: int) -> float:
@@ -81,5 +81,5 @@ def test_the_first_proposals_stay_near_the_scripts_own_values():
 
 def test_a_space_of_one_constant_converges():
     space = find_space({"t.py": "X = 0.9\n"}, {"X": Range(low=0.0, high=1.0)})
-    state = run(CmaEs(Setup(space, 1)), 60, lambda c: (float(c["X"]) - 0.3) ** 2)  # type: ignore[arg-type]
+    state = run(CmaEs(Setup(space, 1)), 60, lambda c: (float(c["X"]) - 0.3) ** 2)
     assert min(t.loss or 1.0 for t in state.trials) < 1e-4

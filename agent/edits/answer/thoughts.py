@@ -29,9 +29,11 @@ def without_thoughts(text: str, think_open: bool, files: Mapping[str, str]) -> s
     """
     text = _final_channel(text, files)
     inside = think_open and not _OPEN.match(text.lstrip())
-    while inside or (opened := _OPEN.match(text.lstrip())):
-        body = text if inside else text.lstrip()[opened.end() :]  # type: ignore[union-attr]
-        text, inside = body[_end(body) :], False
+    if inside:
+        text = text[_end(text) :]
+    while opened := _OPEN.match(text.lstrip()):
+        body = text.lstrip()[opened.end() :]
+        text = body[_end(body) :]
     known = {line.strip() for source in files.values() for line in source.split("\n")}
     return _outside_edits(text, known)
 

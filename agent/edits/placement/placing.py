@@ -23,8 +23,8 @@ from agent.edits.rules import Rules
 Documents = Mapping[str, Document]
 
 
-def place_all(edits: Sequence[Edit], files: Mapping[str, str], rules: Rules) -> tuple[dict[str, str], tuple[str, ...]]:
-    """The files after all `edits`, and how each block was found.
+def place_all(edits: Sequence[Edit], files: Mapping[str, str], rules: Rules) -> dict[str, str]:
+    """The files after all `edits`.
 
     Args:
         edits: in the order of the answer.
@@ -36,14 +36,12 @@ def place_all(edits: Sequence[Edit], files: Mapping[str, str], rules: Rules) -> 
     """
     documents = {path: Document.of(text) for path, text in files.items()}
     wanted: list[Operation] = []
-    levels: list[str] = []
     later: list[Block] = []
     for edit in edits:
         if not isinstance(edit, Block):
             wanted += _whole(edit, _meant(edit.path, documents, rules))
             continue
         found = _found(edit, _meant(edit.path, documents, rules))
-        levels.append(_level(found))
         later += [] if found else [edit]
         wanted += _operations(found, documents, edit.number)
     after = applied(documents, wanted)
@@ -53,7 +51,7 @@ def place_all(edits: Sequence[Edit], files: Mapping[str, str], rules: Rules) -> 
         if not found:
             raise not_found(block, _meant(block.path, documents, rules))
         after = applied(after, _operations(found, after, block.number))
-    return {path: document.text for path, document in after.items()}, tuple(levels)
+    return {path: document.text for path, document in after.items()}
 
 
 def _meant(path: str | None, documents: Documents, rules: Rules) -> dict[str, Document]:
@@ -78,12 +76,6 @@ def _found(block: Block, documents: Documents) -> list[Place]:
 
 def _operations(places: Sequence[Place], documents: Documents, number: int) -> list[Operation]:
     return [operation for place in places for operation in operations(place, documents[place.path], number)]
-
-
-def _level(places: Sequence[Place]) -> str:
-    if not places:
-        return "after"
-    return places[0].level if len(places) == 1 else "pieces"
 
 
 def _whole(edit: WholeFile | SetLine | NewFunction, documents: Documents) -> list[Operation]:
