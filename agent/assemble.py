@@ -13,7 +13,7 @@ from pathlib import Path
 from agent.asking import Asking
 from agent.budget import Clock, Plan, make_plan
 from agent.code import Code, fingerprints
-from agent.config import RunConfig, home
+from agent.config import RunConfig
 from agent.errors import AgentError, UsageError
 from agent.executors.base import Executor
 from agent.executors.local import LocalExecutor
@@ -28,13 +28,14 @@ from agent.proposers.instead import INSTEAD, DuringOutage
 from agent.registry import PROPOSERS, load
 from agent.run_folder import make_folder, readable
 from agent.session import Changes, session_after, session_of
+from agent.shown import has_gpu, jail_for, mounts_of, unwatched
 from agent.snapshot import take_snapshot
 from agent.space import Space, find_space
 from agent.state import State
 from agent.study import Stop, Study, Voice
 from agent.target import Target, load_target
 from agent.workshop import Data, Workshop
-from sandbox.jail import Picked, pick
+from sandbox.jail import Picked
 from sandbox.spec import Mount
 
 MakeExecutor = Callable[[Workshop, threading.Event], Executor]
@@ -69,8 +70,8 @@ def new_run(
     space = _space(target, snapshot.code)
     asking = Asking(config.model, clock, config.budget, voice) if config.model else None
     proposer = _proposer(config, target, space, snapshot.code, asking)
-    mounts = _mounts(target, folder.resolve(), snapshot.large)
-    picked = pick(config.sandbox)
+    mounts = mounts_of(target, folder.resolve(), snapshot.large)
+    picked = jail_for(config.sandbox, config.require, mounts, run_folder)
     facts = asking.preflight() if asking else None
     make_folder(run_folder)
     voice.say(f"setting up {run_folder}")
@@ -121,8 +122,8 @@ def resumed_run(
         clock = Clock(store.state.elapsed + lost)
         store.heal(clock.elapsed())
         config, target = changes.settings(started.settings, before), started.target
-        mounts = _mounts(target, Path(started.folder), started.large)
-        picked = pick(changes.sandbox or config.sandbox)
+        mounts = mounts_of(target, Path(started.folder), started.large)
+        picked = jail_for(changes.sandbox or config.sandbox, config.require, mounts, run_folder)
         code = store.code_of(None)
         space = _space(target, code)
         budget = changes.budget or before.budget_seconds
@@ -167,8 +168,10 @@ def _study(store: Store, parts: Parts, clock: Clock, voice: Voice) -> Iterator[S
         logs=store.paths.logs,
         data=parts.data,
         mounts=parts.mounts,
-        gpu=Path("/dev/nvidiactl").exists(),
+        gpu=has_gpu(),
     )
+    if told := unwatched(parts.target):
+        voice.say(told)
     stop = Stop()
     executor = parts.make_executor(shop, stop.now)
     try:
@@ -231,15 +234,6 @@ def _space(target: Target, code: Code) -> Space:
         return find_space({path: code[path].decode() for path in target.edit}, target.space)
     except UnicodeDecodeError as error:
         raise UsageError(f"an editable file of {target.name} is no UTF-8 text: {error}") from error
-
-
-def _mounts(target: Target, folder: Path, large: tuple[str, ...]) -> tuple[Mount, ...]:
-    named = tuple(Mount(home() / m[2:] if m.startswith("~/") else folder / m, m) for m in target.mounts)
-    mounts = (*named, *(Mount(folder / path, path) for path in large))
-    missing = next((mount.source for mount in mounts if not mount.source.exists()), None)
-    if missing:
-        raise UsageError(f"the target needs {missing}, which is not there: prepare your data, or correct its mounts")
-    return mounts
 
 
 def _utc_now() -> str:

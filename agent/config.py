@@ -19,6 +19,7 @@ from agent.errors import UsageError
 from agent.models.config import ModelConfig
 from agent.noun import Noun
 from agent.units import Duration
+from sandbox.spec import Promise
 
 N = TypeVar("N", bound=Noun)
 _KEY_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$", re.IGNORECASE)
@@ -39,7 +40,8 @@ class RunConfig(Noun):
         seed: seed of the run; everything random follows from it and the trial's id.
         repeats: how often the baseline is trained first; None lets the budget decide (at most 3).
         keep: how strict the keep decision is.
-        sandbox: the jail: auto, namespace or none.
+        sandbox: the jail: auto, namespace, landlock or none.
+        require: promises that the jail has to keep; without one of them nothing runs.
         trials: stop after this many trials beside the baseline.
         target_loss: stop as soon as the champion's metric is this good.
         overrides: `key=value` settings of the target, by dotted key.
@@ -54,6 +56,7 @@ class RunConfig(Noun):
     repeats: int | None = Field(None, ge=1, le=20)
     keep: Literal["greedy", "margin"] = "margin"
     sandbox: str = "auto"
+    require: tuple[Promise, ...] = ()
     trials: int | None = Field(None, ge=1)
     target_loss: float | None = None
     overrides: tuple[str, ...] = ()

@@ -9,9 +9,11 @@ from pathlib import Path
 
 from agent.session import hardware
 from agent.units import show_size
-from sandbox.jail import pick
+from sandbox.cgroup import delegation
+from sandbox.jail import CONFINING, Picked, pick
 from sandbox.selfcheck import Check as Tried
 from sandbox.selfcheck import selfcheck
+from sandbox.spec import JailUnavailable, Promise
 
 _LEAST_DISK = 2 * 2**30
 
@@ -70,17 +72,43 @@ def _disk() -> Check:
 
 
 def _sandbox() -> tuple[Check, ...]:
-    """The jail that `--sandbox auto` picks, and every promise of it attacked."""
-    picked = pick("auto")
-    strong = picked.jail.name != "none"
-    advice = "" if strong else "apt install bubblewrap: without it an edited script can do what you can do"
-    level = Check("sandbox", strong, f"{picked.jail.name}: {picked.why}", advice)
-    return (level, *(_promise(check) for check in selfcheck(picked.jail)))
+    """Each level, the one that `--sandbox auto` takes, and every promise of it attacked."""
+    found = {level: _tried(level) for level in CONFINING}
+    levels = [
+        Check(f"sandbox {level}", isinstance(tried, Picked), tried.why if isinstance(tried, Picked) else tried, "")
+        for level, tried in found.items()
+    ]
+    taken = next((tried for tried in found.values() if isinstance(tried, Picked)), None)
+    if taken is None:
+        advice = f"{found[CONFINING[0]]}; until then every run needs --sandbox none, by name"
+        levels.append(Check("sandbox", False, "none: an edited script could do what you can do", advice))
+    else:
+        levels.append(Check("sandbox", True, f"a run takes {taken.jail.name} unless told otherwise"))
+    tried = selfcheck((taken or pick("none")).jail)
+    promises = [_promise(promise, [check for check in tried if check.promise is promise]) for promise in Promise]
+    return (*levels, _memory(), *promises)
 
 
-def _promise(tried: Tried) -> Check:
-    if tried.held:
-        return Check(f"  {tried.promise}", True, f"holds: {tried.name}")
-    if not tried.promised:
-        return Check(f"  {tried.promise}", True, f"not promised, and does not hold: {tried.name}")
-    return Check(f"  {tried.promise}", False, f"broken: {tried.name}: {tried.detail}", "report this: it is a bug")
+def _tried(level: str) -> Picked | str:
+    """What came of trying a level: the jail, or why it does not work here and the next step."""
+    try:
+        return pick(level)
+    except JailUnavailable as error:
+        return str(error)
+
+
+def _memory() -> Check:
+    """How the limit of host memory is kept."""
+    found = delegation()
+    how = found.how if found.works else f"by a watchdog; {found.how}"
+    return Check("memory limit", True, how, "" if found.works else found.advice)
+
+
+def _promise(promise: Promise, tried: list[Tried]) -> Check:
+    through = [check for check in tried if not check.held]
+    if not through:
+        return Check(f"  {promise}", True, f"holds against: {', '.join(check.name for check in tried)}")
+    if not tried[0].promised:
+        return Check(f"  {promise}", True, f"not promised, and open: {', '.join(check.name for check in through)}")
+    broken = [f"{check.name} ({check.detail})" for check in through]
+    return Check(f"  {promise}", False, f"broken: {'; '.join(broken)}", "report this: it is a bug")

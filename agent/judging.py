@@ -13,10 +13,10 @@ from agent.errors import AgentError
 from agent.workdir import lay_out, take
 from agent.workshop import Follow, Workshop, launch
 from sandbox.classify import classify
-from sandbox.spec import Evidence, Finding, Mount, Outcome, Phase
+from sandbox.spec import Evidence, Finding, Kind, Mount, Outcome, Phase
 
 CHECKPOINT, LOGITS = "out/model.pt", "out/logits.npy"
-_OK = Finding(Outcome.OK, "")
+_OK = Finding(Outcome.OK, "", kind=Kind.OK)
 
 
 @dataclass(frozen=True)

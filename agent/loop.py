@@ -205,5 +205,6 @@ def _submit(study: Study, trial: Trial) -> None:
 
 def _startup_seconds(state: State) -> float | None:
     """How long a start-up may take, by the baseline's: what trains before it says so gains little by it."""
-    took = [m.seconds.get(Phase.STARTUP, 0.0) for m in state.trials[0].measurements] if state.baseline else []
+    trained = state.trials[0].measurements if state.baseline else ()
+    took = [sum(m.seconds.get(phase, 0.0) for phase in (Phase.STARTUP, Phase.SMOKE)) for m in trained]
     return max(_LEAST_STARTUP, 3 * max(took)) if took else None

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from agent.calls import Call
 from agent.noun import Noun
 from agent.text import one_line
-from sandbox.spec import Outcome, Phase, Promise
+from sandbox.spec import Kind, Outcome, Phase, Promise
 
 Scalar = bool | int | float | str
 Value = Scalar | tuple[Scalar, ...]
@@ -63,12 +63,15 @@ class Measurement(Noun):
         seed: what the script was handed as its seed.
         outcome: how it ended.
         reason: one sentence; empty when ok.
+        kind: how it ended, finer than the outcome; None where that is not the end of a program.
         tail: end of its output if it failed, cleaned and capped: the script's own words.
         loss: the value to minimise (a metric to maximise is negated); None unless ok.
         seconds: wall-clock seconds by phase.
         total_seconds: wall-clock seconds of everything, hand-overs included.
         peak_memory_bytes: highest host memory of the tree.
         memory_limit_bytes: the limit it ran under.
+        peak_gpu_bytes: highest memory of the tree on one GPU; None where none was seen.
+        gpu_limit_bytes: the limit of that; None for none.
         numbers: numbers that belong to the outcome (bytes requested, in use, ...).
         curve: thinned training curve.
         code_sha256: digest of the files that ran, read back from disk at launch.
@@ -80,12 +83,15 @@ class Measurement(Noun):
     seed: int
     outcome: Outcome
     reason: str = ""
+    kind: Kind | None = None
     tail: str = ""
     loss: float | None = None
     seconds: dict[Phase, float] = {}
     total_seconds: float
     peak_memory_bytes: int = 0
     memory_limit_bytes: int = 0
+    peak_gpu_bytes: int | None = None
+    gpu_limit_bytes: int | None = None
     numbers: dict[str, int] = {}
     curve: tuple[CurvePoint, ...] = ()
     code_sha256: str

@@ -172,7 +172,7 @@ def seconds_by_use(state: State) -> Seconds:
     used = propose + sum(phases.values())
     return Seconds(
         propose=propose,
-        startup=phases[Phase.STARTUP],
+        startup=phases[Phase.STARTUP] + phases[Phase.SMOKE],
         train=phases[Phase.TRAIN],
         judge=phases[Phase.JUDGE],
         repeat=repeat,

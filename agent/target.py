@@ -60,11 +60,16 @@ class Metric(Noun):
 class Progress(Noun):
     """How to read the training curve: a pattern with the named groups `step` and `loss`.
 
-    The first line that matches ends the start-up phase. Whatever else it reads is for looking at; nothing is decided
+    The first line that matches begins the training phase. Whatever else it reads is for looking at; nothing is decided
     by it.
+
+    Attributes:
+        pattern: of a line of progress.
+        smoke: of the line that begins the smoke step, if the script has one: full-size steps before its time counts.
     """
 
     pattern: str
+    smoke: str | None = None
 
     @field_validator("pattern")
     @classmethod
@@ -75,7 +80,18 @@ class Progress(Noun):
 
 
 class TargetLimits(Noun):
-    """Limits of one trial. `vram` and `processes` bind as far as the jail can enforce them."""
+    """Limits of one trial.
+
+    Attributes:
+        train_seconds, startup_seconds, judge_seconds: wall-clock of each phase, on our clock.
+        memory: host memory of the script and everything it starts.
+        vram: memory on each GPU; None for all there is.
+        processes: how many processes at a time.
+        disk: bytes of each file, and of all it leaves in its folder together.
+        free_disk: bytes that must stay free on the disk: below that the run stops, and no trial is to blame.
+        stall_seconds: how long it may do nothing at all: no output, no processor time, no GPU; None for no such limit.
+        network: whether it may use the network.
+    """
 
     train_seconds: Duration = 300.0
     startup_seconds: Duration = 120.0
@@ -84,6 +100,8 @@ class TargetLimits(Noun):
     vram: Size | None = None
     processes: int = Field(256, ge=1)
     disk: Size = 4 * 2**30
+    free_disk: Size = 2**28
+    stall_seconds: Duration | None = 120.0
     network: bool = False
 
 

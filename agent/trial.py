@@ -4,20 +4,22 @@ The loss of a judged target comes from the judge alone (`agent.judging`). A targ
 number, which is read by the declared pattern only and marked as self-reported.
 """
 
+import re
 import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
 
+from agent import caches
 from agent.errors import AgentError
 from agent.judging import Judged, judge
 from agent.metric import NoMetric, is_number, last_metric
 from agent.nouns import Measurement
 from agent.target import Target
 from agent.workdir import LaidOut, clear, lay_out, remove
-from agent.workshop import Follow, Workshop, compiled_progress, launch
+from agent.workshop import Follow, Job, Workshop, launch
 from sandbox.classify import classify
-from sandbox.spec import Evidence, Finding, Outcome, Phase
+from sandbox.spec import Evidence, Finding, Kind, Outcome, Phase
 
 _LEAST_FREE = 64 * 2**20
 _TAIL_CHARS = 3000
@@ -41,11 +43,19 @@ def measure(shop: Workshop, follow: Follow) -> Measurement:
         _check_disk(finding, evidence, work)
         judged = Judged(finding, None, 0.0)
         if finding.outcome is Outcome.OK:
+            if _first(job):
+                caches.seed(caches.place_of(work), caches.seed_of(work))
             judged = _measured(shop, follow, work, place)
     finally:
         clear(work)
         remove(place)
+        remove(caches.place_of(work))
     return _measurement(shop, follow, evidence, judged, laid_out.code_sha256)
+
+
+def _first(job: Job) -> bool:
+    """Whether this is the first training of the code as it was brought: only what it compiles is shared."""
+    return job.trial == 0 and job.repeat == 0
 
 
 def _check_disk(finding: Finding, evidence: Evidence, work: Path) -> None:
@@ -61,9 +71,10 @@ def _train(shop: Workshop, follow: Follow, work: Path, laid_out: LaidOut) -> Evi
     env = spec.env | {"AGENT_SEED": str(job.seed), "AGENT_TRAIN_SECONDS": f"{target.limits.train_seconds:g}"}
     if shop.data is not None:
         env["AGENT_DATA"] = str(work / "data")
-    mounts = (*shop.protecting(laid_out.mounts), *shop.mounts, *shop.masks(), *shop.data_mount("train"))
-    ready = compiled_progress(target) if len(spec.phases) > 1 else None
-    spec = replace(spec, env=env, mounts=mounts, ready=ready, network=target.limits.network)
+    cache = caches.offer(work, _first(job))
+    env |= caches.environment(caches.INSIDE) if cache else {}
+    mounts = (*shop.protecting(laid_out.mounts), *shop.mounts, *shop.masks(), *shop.data_mount("train"), *cache)
+    spec = replace(spec, env=env, mounts=mounts, begins=begins_of(target), network=target.limits.network)
     return launch(spec, shop, follow, "train", follow.curve.feed)
 
 
@@ -82,6 +93,15 @@ def phases_of(target: Target, startup_seconds: float | None = None) -> tuple[tup
     return ((Phase.STARTUP, startup), (Phase.TRAIN, train))
 
 
+def begins_of(target: Target) -> tuple[tuple[Phase, re.Pattern[str]], ...]:
+    """The lines of output that begin a phase, for a target that says what its progress looks like."""
+    progress = target.progress
+    if progress is None:
+        return ()
+    smoke = ((Phase.SMOKE, re.compile(progress.smoke)),) if progress.smoke else ()
+    return (*smoke, (Phase.TRAIN, re.compile(progress.pattern)))
+
+
 def _measured(shop: Workshop, follow: Follow, work: Path, place: Path) -> Judged:
     metric = shop.target.metric
     judged = _reported(shop, follow) if metric.self_reported else judge(shop, follow, work, place)
@@ -96,7 +116,7 @@ def _reported(shop: Workshop, follow: Follow) -> Judged:
         value = last_metric(log.read_text(errors="replace"), str(shop.target.metric.pattern))
     except NoMetric as missing:
         return Judged(Finding(Outcome.CRASH, str(missing)), None, 0.0)
-    return Judged(Finding(Outcome.OK, ""), value, 0.0)
+    return Judged(Finding(Outcome.OK, "", kind=Kind.OK), value, 0.0)
 
 
 def _last_words(tail: str) -> str:
@@ -113,12 +133,15 @@ def _measurement(shop: Workshop, follow: Follow, evidence: Evidence, judged: Jud
         seed=follow.job.seed,
         outcome=judged.finding.outcome,
         reason=judged.finding.reason,
+        kind=judged.finding.kind,
         tail="" if judged.finding.outcome is Outcome.OK else _last_words(evidence.tail),
         loss=None if judged.metric is None else metric.sign * judged.metric,
         seconds={phase: round(value, 3) for phase, value in seconds.items()},
         total_seconds=round(time.monotonic() - follow.began, 3),
         peak_memory_bytes=evidence.peak_memory_bytes,
         memory_limit_bytes=evidence.memory_limit_bytes,
+        peak_gpu_bytes=evidence.peak_gpu_bytes,
+        gpu_limit_bytes=evidence.gpu_limit_bytes,
         numbers=judged.finding.numbers,
         curve=follow.curve.thinned(),
         code_sha256=code_sha256,

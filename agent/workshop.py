@@ -11,6 +11,7 @@ from pathlib import Path
 from agent.code import Code
 from agent.config import program_environment
 from agent.curve import Curve
+from agent.errors import AgentError
 from agent.target import Target
 from sandbox.jail import Jail
 from sandbox.spec import Evidence, Limits, Mount, Phase, Promise, Spec, Stopped, Watch
@@ -89,7 +90,14 @@ class Workshop:
     def limits(self) -> Limits:
         """The target's limits, as the sandbox takes them."""
         limits = self.target.limits
-        return Limits(memory_bytes=limits.memory, processes=limits.processes, disk_bytes=limits.disk)
+        return Limits(
+            memory_bytes=limits.memory,
+            gpu_bytes=limits.vram,
+            processes=limits.processes,
+            disk_bytes=limits.disk,
+            free_disk_bytes=limits.free_disk,
+            stall_seconds=limits.stall_seconds,
+        )
 
     def spec(self, argv: tuple[str, ...], work: Path, phases: tuple[tuple[Phase, float], ...]) -> Spec:
         """A spec with what never changes filled in."""
@@ -132,6 +140,7 @@ def launch(spec: Spec, shop: Workshop, follow: Follow, log: str, on_line: Callab
     Raises:
         Cut: it was ended by `follow.cancel` or at `follow.deadline`.
         SandboxError: the sandbox failed.
+        AgentError: the machine's disk is nearly full, which is nobody's candidate's fault.
     """
     watch = Watch(
         log=shop.logs(follow.job.trial) / f"{log}-{follow.job.repeat}.log",
@@ -143,6 +152,8 @@ def launch(spec: Spec, shop: Workshop, follow: Follow, log: str, on_line: Callab
     evidence = run(spec, shop.jail, watch)
     if evidence.stopped is Stopped.CANCELLED:
         raise Cut
+    if evidence.stopped is Stopped.FREE_DISK:
+        raise AgentError(f"the disk of {spec.work.parent} is nearly full: make room, then `agent resume`")
     return evidence
 
 

@@ -2,62 +2,49 @@
 
 Inside are the system's programs and libraries, the Python that runs the program, the mounts of the spec (all
 read-only unless said otherwise), the writable work folder at its own path, and private /tmp, /dev/shm, home,
-processes, network and terminal. The stub is process 1 of its namespace: it cannot be killed from inside, and
-when it ends the kernel kills everything else. No daemon, no set-user-id program, no capability is left
-inside.
+processes, network and terminal. The keeper is process 1 of its namespace: it cannot be killed from inside, and when it
+ends the kernel kills everything else. No daemon, no set-user-id program, and for the program no capability and few
+system calls.
 
-Not covered here: system calls and devices of the kernel itself (the program talks to the same kernel), a
-limit on memory beyond the watchdog, vsock sockets (no network namespace holds them), and, where /proc cannot
-be mounted afresh, sight of the processes outside (then PROCESSES is not promised). When root starts it, the
-program is still user 0 to the kernel, without capabilities.
+Started by an ordinary user, it is a user namespace of that user. Started by root it is none where that can be helped:
+the keeper stays root with the few capabilities below, and the program becomes the user `Spec.user`. Where that does not
+work (a container whose root may not mount), root takes the first form too, and the program is then still user 0 to
+the kernel, without capabilities: KERNEL is not promised.
+
+Not covered here: flaws of allowed system calls and of devices, a limit on memory beyond the watchdog, the number of
+files in the private folders (bubblewrap limits their bytes only), the paths on the host of what is mounted, which
+/proc/self/mountinfo tells, and, where /proc cannot be mounted afresh, sight of the processes outside (then PROCESSES is
+not promised).
 """
 
+import contextlib
+import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sandbox import launch
-from sandbox.spec import JailUnavailable, Limits, Mount, Phase, Promise, Spec
+from sandbox import devices, identity, launch, seccomp
+from sandbox.places import HOME, PACKAGE, interpreters, mounted, names, optional, system
+from sandbox.spec import JailUnavailable, Limits, Mount, Phase, Promise, SandboxError, Spec
 
-HOME = "/home/trial"
-STUB = "/run/stub.py"
-NAMESPACES = ("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try")
-LIFE = ("--die-with-parent", "--new-session", "--as-pid-1")
-IDENTITY = ("--uid", "1000", "--gid", "1000", "--hostname", "trial", "--cap-drop", "ALL", "--clearenv")
-SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
-LOADER = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives")
-ETC = (*LOADER, "nsswitch.conf", "localtime", "ssl/certs", "pki")
-OWN_ETC = ("passwd", "group", "hosts")  # ours, so that the names of the machine's users stay outside
-CPU = ("/sys/devices/system/cpu", "/sys/devices/system/node")  # thread pools count processors there
+NAMESPACES = ("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try", "--hostname", "trial")
+LIFE = ("--die-with-parent", "--new-session", "--as-pid-1", "--clearenv", "--cap-drop", "ALL")
+OWN_NAMESPACE = ("--unshare-user", "--uid", "1000", "--gid", "1000")
+KEEPERS = ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP", "CAP_KILL")  # change its child's user, and end it
 KERNEL = ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi")  # of /proc
-NVIDIA = ("nvidia[0-9]*", "nvidiactl", "nvidia-uvm*", "nvidia-modeset", "nvidia-caps")
-GPU_DEVICES = (*NVIDIA, "kfd", "dri", "dxg")  # of /dev
-GPU_FILES = (
-    "/sys/devices",
-    "/sys/module",
-    "/sys/bus/pci",
-    "/sys/class",
-    "/run/nvidia-persistenced",
-    "/opt/rocm",
+SECONDS = 20.0  # for one form to show that it works
+REACH = "/run/reach"
+FORBIDDEN = ("namespace", "uid map", "ermission", "not permitted")  # words of bubblewrap's complaints
+SWITCHES = (  # (file of /proc/sys, the value that forbids namespaces, the command that allows them)
+    ("kernel/unprivileged_userns_clone", "0", "sysctl kernel.unprivileged_userns_clone=1"),  # Debian
+    ("kernel/apparmor_restrict_unprivileged_userns", "1", "sysctl kernel.apparmor_restrict_unprivileged_userns=0"),
+    ("user/max_user_namespaces", "0", "sysctl user.max_user_namespaces=15000"),  # Red Hat
 )
-NAMESPACE_ADVICE = (
-    "user namespaces are not allowed here: as root, `sysctl kernel.unprivileged_userns_clone=1` (Debian) or "
-    "`sysctl kernel.apparmor_restrict_unprivileged_userns=0` (Ubuntu), or start the container with "
-    "`--security-opt seccomp=unconfined`"
-)
-
-
-@dataclass(frozen=True)
-class Place:
-    """One mount: bubblewrap's option, where it is on the host (empty for none), and where inside."""
-
-    option: str
-    source: str
-    target: str
 
 
 @dataclass(frozen=True)
@@ -67,39 +54,57 @@ class Bubblewrap:
     Attributes:
         program: path of bwrap.
         fresh_proc: whether /proc can be mounted anew; otherwise the outer one is shown, read-only.
-        disable_userns: whether this bwrap can forbid further user namespaces.
+        disable_userns: whether this bwrap can forbid further user namespaces (so does the filter of system calls).
+        own_user: whether root starts it and the program becomes the user of its spec.
+        short: why it is not a form that promises more, and the next step; empty where it promises everything.
     """
 
     program: str
     fresh_proc: bool = True
     disable_userns: bool = True
+    own_user: bool = False
+    short: str = ""
     name: str = "namespace"
 
     def promises(self) -> frozenset[Promise]:
-        """Everything, but for the sight of other processes where /proc is the outer one."""
-        return frozenset(Promise) if self.fresh_proc else frozenset(Promise) - {Promise.PROCESSES}
+        """Everything, but for the sight of other processes where /proc is the outer one, and for the kernel's user 0
+        where root starts it and the program stays what it is."""
+        kept = frozenset(Promise) if self.fresh_proc else frozenset(Promise) - {Promise.PROCESSES}
+        return kept if self.own_user or os.geteuid() != 0 else kept - {Promise.KERNEL}
 
     def wrap(self, spec: Spec) -> list[str]:
-        """The bwrap command line that starts the stub inside."""
-        env = launch.environment(spec, HOME, "/tmp")
-        return [*self.confine(spec), "--", *launch.command(spec, STUB, env)]
+        """The bwrap command line that starts the stub inside.
+
+        Raises:
+            SandboxError: there is no filter of system calls for this machine, a GPU is closed to the program's user, or
+                a link is in the way of a mount.
+        """
+        renumbered = devices.renumbered(spec.env) if spec.gpu else {}
+        env = launch.environment(spec, HOME, "/tmp") | renumbered
+        flags = ["--filter", seccomp.program(seccomp.NAMESPACE).hex()]
+        if spec.user is not None:
+            flags += names(spec.user)
+        return [*self.confine(spec), "--", *launch.command(spec, Path(PACKAGE), env, flags)]
 
     def confine(self, spec: Spec) -> list[str]:
         """The part of the command line that builds the jail."""
-        line = [self.program, *NAMESPACES, *LIFE, *IDENTITY]
+        line = [self.program, *NAMESPACES, *LIFE]
+        line += [word for name in KEEPERS for word in ("--cap-add", name)] if self.own_user else OWN_NAMESPACE
         for name, text in launch.loader(spec).items():
             line += ["--setenv", name, text]
         line += [] if spec.network else ["--unshare-net"]
-        line += ["--disable-userns"] if self.disable_userns else []
-        line += system() + self.proc() + ["--dev", "/dev"] + (gpu() if spec.gpu else [])
-        made: set[str] = set()
-        for place in sorted(places(spec), key=lambda place: len(Path(place.target).parts)):
-            for parent in reversed(Path(place.target).parents[:-1]):
-                if str(parent) not in made:  # bwrap itself would make it with mode 0700
-                    made.add(str(parent))
-                    line += ["--perms", "0755", "--dir", str(parent)]
-            line += [*place.option.split(), *([place.source] if place.source else []), place.target]
-        return [*line, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", str(spec.work)]
+        line += ["--disable-userns"] if self.disable_userns and not self.own_user else []
+        line += system(self.own_user) + self.proc() + ["--dev", "/dev"] + (self.gpu(spec) if spec.gpu else [])
+        line += mounted(spec)
+        return [*line, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/"]
+
+    def gpu(self, spec: Spec) -> list[str]:
+        """The device nodes and files that the drivers need."""
+        nodes = devices.nodes(spec.env)
+        if self.own_user:
+            devices.refuse_closed(nodes)
+        line = [word for node in nodes for word in ("--dev-bind", str(node), str(node))]
+        return line + optional(devices.FILES)
 
     def proc(self) -> list[str]:
         """The process list, with the kernel's switches read-only.
@@ -114,89 +119,11 @@ class Bubblewrap:
         return line
 
 
-def system() -> list[str]:
-    """System folders as on the host (symbolic link or folder), and the few files of /etc that are needed."""
-    line: list[str] = []
-    for folder in SYSTEM:
-        path = Path(folder)
-        if path.is_symlink():
-            line += ["--symlink", str(path.readlink()), folder]
-        elif path.is_dir():
-            line += ["--ro-bind", folder, folder]
-    for folder in ("/etc", "/etc/ssl", "/run"):
-        line += ["--perms", "0755", "--dir", folder]
-    for name in ETC:
-        line += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
-    for name in OWN_ETC:
-        line += ["--ro-bind", str(launch.STUB.parent / "etc" / name), f"/etc/{name}"]
-    for folder in CPU:
-        line += ["--ro-bind-try", folder, folder]
-    return line
+def probe(reach: tuple[Path, ...] = ()) -> Bubblewrap:
+    """The strongest form that works here, found by running a check in each as a trial runs.
 
-
-def gpu() -> list[str]:
-    """Device nodes and files that the drivers of NVIDIA, AMD and WSL need. From their documentation."""
-    line: list[str] = []
-    for pattern in GPU_DEVICES:
-        for device in sorted(Path("/dev").glob(pattern)):
-            line += ["--dev-bind", str(device), str(device)]
-    for path in GPU_FILES:
-        line += ["--ro-bind-try", path, path]
-    return line
-
-
-def places(spec: Spec) -> list[Place]:
-    """Everything of this spec that is mounted, in no particular order: the caller mounts parents first."""
-    memory = spec.limits.memory_bytes  # what lies in these three is host memory too
-    found = [
-        Place(f"--perms 0755 --size {memory // 8} --tmpfs", "", HOME),
-        Place(f"--perms 1777 --size {memory // 4} --tmpfs", "", "/tmp"),
-        Place(f"--perms 1777 --size {memory // 4} --tmpfs", "", "/dev/shm"),
-        Place("--ro-bind", str(launch.STUB), STUB),
-        Place("--bind", str(spec.work), str(spec.work)),
-    ]
-    if spec.network:
-        found.append(Place("--ro-bind-try", "/etc/resolv.conf", "/etc/resolv.conf"))
-    found += [Place("--ro-bind", path, path) for path in interpreters(launch.program(spec.argv)[0])]
-    return found + [shown(mount, spec.work) for mount in spec.mounts]
-
-
-def shown(mount: Mount, work: Path) -> Place:
-    """The place of a mount: `~/x` below the private home, relative paths over the work folder."""
-    target = f"{HOME}/{mount.target[2:]}" if mount.target.startswith("~/") else str(work / mount.target)
-    return Place("--bind" if mount.writable else "--ro-bind", str(mount.source), target)
-
-
-def interpreters(executable: str) -> list[str]:
-    """What is shown of the Python that runs the agent, and of the program's own if given by an absolute path."""
-    prefixes = {Path(sys.prefix), Path(sys.base_prefix), Path(sys.executable).resolve().parent.parent}
-    path = Path(executable)
-    files = {path, path.resolve()} if path.is_absolute() and path.exists() else set()
-    prefixes |= {file.parent.parent for file in files}
-    prefixes |= {prefix.resolve() for prefix in prefixes}
-    folders = {part for prefix in prefixes for part in installed(prefix)}
-    files = {file for file in files if not any(file.is_relative_to(folder) for folder in folders)}
-    return sorted(str(part) for part in folders | files if not any(part.is_relative_to(folder) for folder in SYSTEM))
-
-
-def installed(prefix: Path) -> list[Path]:
-    """The folders of a Python installation. Not the whole prefix: that may be a project, or a home."""
-    if (prefix / "conda-meta").is_dir():
-        return [prefix]
-    if (prefix / "pyvenv.cfg").exists() or any(prefix.glob("lib*/python3*/os.py")):
-        return [prefix / part for part in ("bin", "lib", "lib64", "include", "pyvenv.cfg") if (prefix / part).exists()]
-    return []
-
-
-def candidates(program: str) -> Iterable[Bubblewrap]:
-    """The forms of the jail, strongest first."""
-    for fresh_proc in (True, False):
-        for disable_userns in (True, False):
-            yield Bubblewrap(program, fresh_proc, disable_userns)
-
-
-def probe() -> Bubblewrap:
-    """The strongest form that works here, found by starting `true` in each.
+    Args:
+        reach: what a trial has to reach: first the folder in which runs are kept, then the sources of its mounts.
 
     Raises:
         JailUnavailable: none works; the message is the next step.
@@ -204,15 +131,87 @@ def probe() -> Bubblewrap:
     program = shutil.which("bwrap")
     if program is None:
         raise JailUnavailable("bubblewrap is not installed: `apt install bubblewrap` (or dnf, pacman)")
-    complaint = ""
-    with tempfile.TemporaryDirectory() as work:
-        spec = Spec(("true",), Path(work).resolve(), {}, ((Phase.STARTUP, 10.0),), Limits(memory_bytes=2**30))
-        for jail in candidates(program):
-            line = [*jail.confine(spec), "--", "/usr/bin/env", "true"]
-            done = subprocess.run(line, env={}, capture_output=True, text=True, timeout=20, check=False)
-            if done.returncode == 0:
-                return jail
-            complaint = complaint or (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-    if any(word in complaint for word in ("namespace", "uid map", "ermission", "not permitted")):
-        raise JailUnavailable(f"bubblewrap does not work here ({complaint}): {NAMESPACE_ADVICE}")
-    raise JailUnavailable(f"bubblewrap does not work here ({complaint}): try `bwrap --ro-bind / / true`")
+    complaints: list[str] = []
+    above = reach[0] if reach and os.access(reach[0], os.W_OK) and reach[0].is_dir() else None
+    for jail in candidates(program):
+        with tempfile.TemporaryDirectory(prefix=".probe-", dir=above) as folder:  # given away by some forms
+            complaint = attempt(jail, Path(folder).resolve(), reach[1:] if above else reach)
+        if not complaint:
+            return jail if jail.promises() == set(Promise) else replace(jail, short=shortfall(complaints))
+        complaints.append(complaint)
+    raise JailUnavailable(f"bubblewrap does not work here ({complaints[0]}): {advice(complaints[0])}")
+
+
+def shortfall(complaints: list[str]) -> str:
+    """Why the strongest form was not taken, and the next step."""
+    if not complaints:  # it was not even tried
+        return "this root cannot become other users: start the agent as an ordinary user"
+    return f"{complaints[0]}: {advice(complaints[0])}"
+
+
+def candidates(program: str) -> Iterator[Bubblewrap]:
+    """The forms of the jail, strongest first."""
+    if identity.can_change():
+        for fresh_proc in (True, False):
+            yield Bubblewrap(program, fresh_proc, own_user=True)
+    for fresh_proc in (True, False):
+        for disable_userns in (True, False):
+            yield Bubblewrap(program, fresh_proc, disable_userns)
+
+
+def attempt(jail: Bubblewrap, work: Path, reach: tuple[Path, ...]) -> str:
+    """What is wrong with this form; nothing if it works."""
+    mounts = tuple(Mount(path, f"{REACH}/{number}") for number, path in enumerate(reach))
+    places = [mount.target for mount in mounts] + interpreters(sys.executable)
+    try:
+        with contextlib.ExitStack() as stack:
+            user = stack.enter_context(identity.claimed()) if jail.own_user else None
+            if user is not None:
+                identity.give(user, [work])
+            argv = ("python", "-I", "-S", f"{PACKAGE}/confined.py", str(user or 1000), *places)
+            env = {"LD_LIBRARY_PATH": os.environ.get("LD_LIBRARY_PATH", "")}  # noqa: TID251 (our own Python may need it)
+            phases = ((Phase.STARTUP, SECONDS),)
+            said = told(jail, Spec(argv, work, env, phases, Limits(memory_bytes=2**30), mounts, user=user))
+        for mount in mounts:
+            said = said.replace(mount.target, str(mount.source))
+        return "" if said == "fine" else said
+    except SandboxError as error:
+        return str(error)
+
+
+def told(jail: Bubblewrap, spec: Spec) -> str:
+    """What the check in this form says, or why it could not."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        try:
+            done = subprocess.run(
+                jail.wrap(spec),
+                env=launch.loader(spec),
+                stdin=theirs.fileno(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=SECONDS,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return str(error)
+        theirs.close()
+        heard = ours.recv(4096).decode(errors="replace")  # of the keeper
+        failed = [line.removeprefix("failed ") for line in heard.splitlines() if line.startswith("failed ")]
+        lines = done.stdout.decode(errors="replace").strip().splitlines()
+        return (failed or lines or [f"exit code {done.returncode}"])[-1]
+
+
+def advice(complaint: str, switches: Path = Path("/proc/sys")) -> str:
+    """The next step after a complaint."""
+    if " is closed to the program" in complaint:
+        return f"let everybody read it: `chmod -R a+rX {complaint.split(' is closed')[0]}`"
+    if "mount proc" in complaint:
+        return "start the container with `--security-opt systempaths=unconfined`"
+    if not any(word in complaint for word in FORBIDDEN):
+        return "try `bwrap --ro-bind / / true`"
+    for name, forbids, command in SWITCHES:
+        with contextlib.suppress(OSError):
+            if (switches / name).read_text().strip() == forbids:
+                return f"user namespaces are not allowed here: as root, `{command}`"
+    return "namespaces are not allowed here: start the container with `--security-opt seccomp=unconfined`"

@@ -1,13 +1,16 @@
 """Which jail a run gets. The choice is made by trying, told in a sentence, never made weaker in silence."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
-from sandbox.bubblewrap import probe
+from sandbox import bubblewrap, landlock
 from sandbox.spec import JailUnavailable, Promise, Spec
 from sandbox.unconfined import Unconfined
 
-LEVELS = ("auto", "namespace", "none")
+CONFINING = ("namespace", "landlock")  # strongest first
+LEVELS = ("auto", *CONFINING, "none")
 OPEN = "running without a jail: the edited script can read, write and reach all that you can"
 
 
@@ -17,6 +20,10 @@ class Jail(Protocol):
     @property
     def name(self) -> str:
         """Its name in records."""
+
+    @property
+    def own_user(self) -> bool:
+        """Whether a program becomes a user of its own, whom `run` names in `Spec.user`: so it is under root."""
 
     def promises(self) -> frozenset[Promise]:
         """What it enforces on this machine."""
@@ -33,22 +40,56 @@ class Picked:
     why: str
 
 
-def pick(level: str) -> Picked:
-    """The jail for a level: `namespace`, `none`, or `auto` for the strongest that works here.
+def pick(level: str, reach: tuple[Path, ...] = ()) -> Picked:
+    """The jail for a level: `auto` takes the strongest that works here, `namespace` or `landlock`.
+
+    Args:
+        level: one of `LEVELS`.
+        reach: existing files and folders that a trial has to reach: the form of the jail that is taken can show them.
 
     Raises:
-        JailUnavailable: the level is unknown, or was asked for by name and does not work here.
+        JailUnavailable: the level is unknown, does not work here, or is `auto` and nothing that confines works:
+            a run without a jail has to be asked for by name.
     """
     if level not in LEVELS:
         raise JailUnavailable(f"there is no jail {level!r}: choose one of {', '.join(LEVELS)}")
     if level == "none":
         return Picked(Unconfined(), f"jail 'none' was asked for; {OPEN}")
+    if level != "auto":
+        return _told(_PROBES[level](reach))
     try:
-        jail = probe()
-    except JailUnavailable as error:
-        if level == "namespace":
-            raise
-        return Picked(Unconfined(), f"{error}; {OPEN}")
+        return _told(bubblewrap.probe(reach))
+    except JailUnavailable as better:
+        try:
+            jail = landlock.probe(reach)
+        except JailUnavailable as error:
+            advice = "mend one of the two, or run without a jail: --sandbox none"
+            raise JailUnavailable(f"no jail works here: {better}; {error}; {advice}") from error
+        return Picked(jail, f"{better}; landlock works here and keeps {kept(jail)}")
+
+
+_PROBES: dict[str, Callable[[tuple[Path, ...]], Jail]] = {"namespace": bubblewrap.probe, "landlock": landlock.probe}
+
+
+def demand(picked: Picked, promises: frozenset[Promise]) -> None:
+    """Sees to it that the jail keeps what was required.
+
+    Raises:
+        JailUnavailable: it does not.
+    """
+    missing = ", ".join(sorted(promises - picked.jail.promises()))
+    if missing:
+        advice = f"({picked.why}); `agent doctor` says what would improve this machine"
+        raise JailUnavailable(f"--require: the jail {picked.jail.name} does not keep {missing} {advice}")
+
+
+def _told(jail: Jail) -> Picked:
+    program = {"namespace": "bubblewrap"}.get(jail.name, jail.name)
+    short = f" ({jail.short})" if isinstance(jail, bubblewrap.Bubblewrap) and jail.short else ""
+    return Picked(jail, f"{program} works here and keeps {kept(jail)}{short}")
+
+
+def kept(jail: Jail) -> str:
+    """What it keeps, in words: `every promise`, or all but those that are missing."""
     missing = sorted(set(Promise) - jail.promises())
-    holds = f"all but {', '.join(missing)}" if missing else "every promise"
-    return Picked(jail, f"bubblewrap works here and keeps {holds}")
+    return f"all but {', '.join(missing)}" if missing else "every promise"

@@ -1,7 +1,7 @@
 """What every jail starts: the stub, with the program's limits and environment as its flags.
 
-Pure text: nothing is started or made here. The part that differs from jail to jail (where home and temporary
-folder lie, what is mounted) is given by the jail.
+Text only: nothing is started or made here. The part that differs from jail to jail (where home and temporary folder
+lie, what is mounted) is given by the jail.
 """
 
 import resource
@@ -9,11 +9,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sandbox import stub
 from sandbox.spec import Spec
 
-STUB = Path(stub.__file__)
+PACKAGE = Path(__file__).parent  # holds the stub and what it imports; shown inside every jail
 BURST_BYTES = 2**30  # one process may pass the watchdog's limit by this much before its own allocation fails
+LEAST_TASKS, TASKS_EACH = 4096, 16  # of the fence: torch starts a pool of threads in each process
 
 
 def program(argv: tuple[str, ...]) -> tuple[str, ...]:
@@ -26,23 +26,36 @@ def limits(spec: Spec) -> dict[int, int]:
 
     RLIMIT_AS would break CUDA and torch, which reserve far more address space than they use. RLIMIT_DATA
     counts private writable memory, thread stacks included: it catches the one allocation that outruns the
-    watchdog. It is left away with a GPU, where drivers map at will.
+    watchdog. It is left away with a GPU, where drivers map at will. RLIMIT_NPROC counts the threads of a user: it is
+    a fence far behind the watchdog's number of processes, for the moment that a fork bomb needs.
     """
-    found = {resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: spec.limits.disk_bytes}
+    found = {
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_FSIZE: spec.limits.disk_bytes,
+        resource.RLIMIT_NPROC: max(LEAST_TASKS, TASKS_EACH * spec.limits.processes),
+    }
+    if spec.user is None:  # then it shares the count with all else that its user runs: no more than all there is
+        found[resource.RLIMIT_NPROC] += tasks()
     if not spec.gpu:
         found[resource.RLIMIT_DATA] = spec.limits.memory_bytes * 5 // 4 + BURST_BYTES
     return found
 
 
+def tasks() -> int:
+    """How many processes and threads this machine has."""
+    return int(Path("/proc/loadavg").read_text().split()[3].partition("/")[2])
+
+
 def environment(spec: Spec, home: str, temporary: str) -> dict[str, str]:
-    """The program's complete environment: the spec's, with a private home and temporary folder."""
+    """The program's complete environment: the spec's (`~/` begins a path below the private home), with both folders."""
     here = str(Path(sys.executable).parent)
+    given = {name: f"{home}{text[1:]}" if text.startswith("~/") else text for name, text in spec.env.items()}
     return {
         "PATH": f"{here}:/usr/local/bin:/usr/bin:/bin",
         "LANG": "C.UTF-8",
         "USER": "trial",
         "LOGNAME": "trial",
-        **spec.env,
+        **given,
         "HOME": home,
         "TMPDIR": temporary,
     }
@@ -53,11 +66,16 @@ def loader(spec: Spec) -> dict[str, str]:
     return {name: text for name, text in spec.env.items() if name == "LD_LIBRARY_PATH"}
 
 
-def command(spec: Spec, stub_path: str, env: dict[str, str], places: Sequence[str] = ()) -> list[str]:
-    """The command line of the stub, which lies at `stub_path` inside; `places` are flags of the jail."""
+def command(spec: Spec, package: Path, env: dict[str, str], places: Sequence[str] = ()) -> list[str]:
+    """The command line of the stub; `package` is the folder of this package inside, `places` are flags of the jail."""
     flags = [*places, "--cwd", str(spec.work)]
+    if spec.user is not None:
+        flags += ["--user", str(spec.user)]
+    if spec.held:
+        flags += ["--wait", "yes"]
     for resource_number, value in limits(spec).items():
         flags += ["--limit", str(resource_number), str(value)]
     for name, text in env.items():
         flags += ["--env", name, text]
-    return [sys.executable, "-I", "-S", stub_path, *flags, "--", *program(spec.argv)]
+    start = [sys.executable, "-I", "-S", str(package / "stub.py"), str(package.parent)]
+    return [*start, *flags, "--", *program(spec.argv)]

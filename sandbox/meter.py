@@ -1,14 +1,17 @@
-"""What a running program uses: memory and processes of its whole tree, size of its work folder.
+"""What a running program uses: memory, processes and activity of its whole tree.
 
-The tree is everything below the stub, everything that carries this run's random marker in its environment,
-and everything that was seen as one of those before: who leaves its session or its parent is still counted,
-and still killed.
+The tree is everything below its keeper, everything of its own user, or (without one) everything that carries this
+run's random marker in its environment, and everything that was seen as one of those before: who leaves its session or
+its parent is still counted, and still killed.
 
-Memory is the sum of resident sizes; above 80 % of the limit it is the sum of proportional sizes, because
-forked workers share pages (four DataLoader workers: 6 GiB resident in sum, 1.3 GiB in truth). Not counted:
-files in a private /tmp or /dev/shm that no process has mapped (those folders have sizes instead), and memory
-of a GPU. Linux only: all is read from /proc, at the cost of the tree; only the search for markers, every few
-seconds, looks at the whole machine.
+Memory is what the kernel could not take back: anonymous pages, swapped out or not, shared memory, and what lies in the
+jail's private /tmp, /dev/shm and home, or belongs to its own user in the machine's /dev/shm; not pages of files. An
+exact sample counts a page once however many processes share it (four DataLoader workers: 6 GiB resident in sum, 1.3 GiB
+in truth) and finds files without a name (`memfd`); a quick one adds up what each process has, which is never less, but
+for such files.
+
+Not counted: memory of a GPU, a `memfd` on its way through a socket, shared memory of System V that nobody has attached.
+Linux only: all is read from /proc, at the cost of the tree; only the search for strays looks at the whole machine.
 """
 
 import contextlib
@@ -17,105 +20,151 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox.stub import descendants
+from sandbox import processes
+from sandbox.folders import owned_bytes
+from sandbox.processes import born, descendants
 
+SHARED_MEMORY = Path("/dev/shm")
 MARKER = "SANDBOX_RUN"  # environment variable that carries the random token of a run
-SHARED_ABOVE = 0.8  # share of the limit above which shared pages are told apart
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What the tree used at one moment."""
+    """What the tree used at one moment.
+
+    Attributes:
+        memory_bytes: its memory; an upper bound of it if not `exact`.
+        processes: how many it has; one that has ended counts until its parent has noticed, as in the kernel.
+        exact: whether shared pages are counted once.
+    """
 
     memory_bytes: int
     processes: int
+    exact: bool
 
 
 class Meter:
-    """Follows the tree below process `root`, whose programs carry `token`."""
+    """Follows the tree below process `root`, whose programs carry `token` or belong to `user` alone.
 
-    def __init__(self, root: int, token: str, memory_limit: int) -> None:
-        self._root, self._limit = root, memory_limit
+    Attributes:
+        ever: all processes seen so far.
+    """
+
+    def __init__(self, root: int, token: str, user: int | None = None) -> None:
+        self._root = self._keeper = root
+        self._user = user
         self._mark = f"{MARKER}={token}".encode()
         self._since = born(root) or 0
         self._seen: dict[int, int] = {}  # process -> when it was born, so that a number used again is told apart
+        self._mounts: list[str] = []
+        self._private: frozenset[int] = frozenset()  # devices of the jail's file systems in memory
+        self._shared: frozenset[int] = frozenset()  # of the machine's
+        self._keeper_born: int | None = None
+        self._nameless = 0  # bytes in memory files without a name, when last looked at
+        self.ever: set[int] = set()
 
-    def sample(self) -> Sample:
-        """Memory and number of processes now."""
-        below = descendants(self._root)
+    def settle(self) -> None:
+        """Takes notice of the jail, once it stands: who holds the program, and what is memory in there."""
+        self._keeper = holder(self._root)
+        self._keeper_born = born(self._keeper)
+        ours, theirs = memory_mounts("self"), memory_mounts(str(self._keeper))
+        self._mounts = [f"/proc/{self._keeper}/root{path}" for device, path in theirs.items() if device not in ours]
+        self._private = frozenset(theirs.keys() - ours.keys())
+        self._shared = frozenset({*ours, memfd_device()})
+
+    def sample(self, exact: bool = False) -> Sample:
+        """Memory and number of processes now; exact ones take longer, but where there is but one process."""
+        below = descendants(self._keeper)
         self._notice(pid for pid in below if pid not in self._seen)
         known = set(below)
         astray = [pid for pid, birth in self._seen.items() if pid not in known and born(pid) == birth]
         self._seen = {pid: self._seen[pid] for pid in (*below, *astray) if pid in self._seen}
-        memory = sum(resident(pid) for pid in self._seen)
-        if memory > SHARED_ABOVE * self._limit:
-            memory = sum(proportional(pid) for pid in self._seen)
-        return Sample(memory, len(self._seen))
+        look = processes.shares if exact and len(self._seen) > 1 else processes.memory
+        found = [look(pid) for pid in self._seen]
+        own, shared = sum(one for one, _ in found), sum(one for _, one in found)
+        if exact:
+            nameless = processes.unlinked(list(self._seen))
+            self._nameless = sum(size for (device, _), size in nameless.items() if device in self._shared)
+        exact = exact or len(self._seen) < 2
+        files = self._nameless + sum(map(used, self._mounts))  # mapped ones are shared memory as well
+        if self._user is not None and not self._mounts:
+            files += owned_bytes(SHARED_MEMORY, self._user)
+        return Sample(own + (max(shared, files) if exact else shared + files), len(below) + len(astray), exact)
 
     def scan(self) -> None:
         """Looks for processes of the run everywhere: those that have left the tree."""
-        self._notice(marked(self._mark, self._since))
+        if self._user is None:
+            self._notice(processes.marked(self._mark, self._since))
+        else:
+            self._notice(processes.of_user(self._user, self._since))
 
     def survivors(self) -> list[int]:
         """Everything of the run that is alive, the root excluded."""
         self._notice(descendants(self._root))
-        self.scan()
+        if self._keeper == self._root:  # else nobody leaves: the kernel kills a namespace with its first process
+            self.scan()
+        elif self._keeper_born is not None:
+            self._seen[self._keeper] = self._keeper_born
         return [pid for pid, birth in self._seen.items() if born(pid) == birth]
+
+    def everyone(self) -> list[int]:
+        """Everything of the run that can be found quickly, the root included."""
+        return [self._root, *descendants(self._root)]
+
+    def activity(self) -> tuple[int, int]:
+        """Clock ticks of processor time and bytes read and written so far; less than before when one has ended."""
+        ticks = [processes.processor_ticks(pid) for pid in self._seen]
+        moved = [processes.transferred(pid) for pid in self._seen]
+        return sum(ticks), sum(moved)
+
+    def on_disk(self) -> int:
+        """Bytes on disk in files without a name that the tree holds open."""
+        found = processes.unlinked(list(self._seen))
+        return sum(size for (device, _), size in found.items() if device not in self._private | self._shared)
 
     def _notice(self, pids: Iterable[int]) -> None:
         for pid in pids:
             if (birth := born(pid)) is not None:
                 self._seen[pid] = birth
+                self.ever.add(pid)
 
 
-def born(pid: int) -> int | None:
-    """When a process started, in clock ticks of the machine; None when it has ended, collected or not."""
-    try:
-        state, *numbers = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-    except OSError:
-        return None
-    return None if state in (b"Z", b"X") else int(numbers[18])
+def holder(root: int) -> int:
+    """The keeper of a jail that was started as process `root`: process 1 of its own namespace, else the root itself."""
+    for pid in descendants(root)[:2]:
+        line = processes.read(f"/proc/{pid}/status").partition(b"\nNSpid:")[2].partition(b"\n")[0]
+        if len(line.split()) > 1 and line.split()[-1] == b"1":
+            return pid
+    return root
 
 
-def marked(mark: bytes, since: int) -> list[int]:
-    """Processes anywhere on the machine, born at `since` or later, with `mark` in their environment."""
-    found = []
-    for name in os.listdir("/proc"):  # noqa: PTH208 - a big machine has thousands
-        if name.isdigit() and (born(int(name)) or -1) >= since:
-            with contextlib.suppress(OSError):
-                if mark in Path(f"/proc/{name}/environ").read_bytes().split(b"\0"):
-                    found.append(int(name))
+def memory_mounts(process: str) -> dict[int, str]:
+    """File systems in memory that a process sees: device -> where; nothing when it hides them from us."""
+    found: dict[int, str] = {}
+    for line in processes.read(f"/proc/{process}/mountinfo").decode(errors="replace").splitlines():
+        fields, _, kind = line.partition(" - ")
+        _, _, device, _, path = fields.split()[:5]
+        if kind.startswith("tmpfs "):
+            major, _, minor = device.partition(":")
+            found.setdefault(os.makedev(int(major), int(minor)), path)
     return found
 
 
-def resident(pid: int) -> int:
-    """Resident bytes; 0 when it has ended."""
+def memfd_device() -> int:
+    """The device of files that `memfd_create` makes, and shared memory without a name."""
+    descriptor = os.memfd_create("device")
+    try:
+        return os.fstat(descriptor).st_dev
+    finally:
+        os.close(descriptor)
+
+
+def used(folder: str) -> int:
+    """Bytes in use on the file system of `folder`; 0 where it cannot be seen (any more)."""
     with contextlib.suppress(OSError):
-        return int(Path(f"/proc/{pid}/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGESIZE")
+        status = os.statvfs(folder)
+        return (status.f_blocks - status.f_bfree) * status.f_frsize
     return 0
-
-
-def proportional(pid: int) -> int:
-    """Resident bytes with each shared page divided among its users; plain where the kernel does not say."""
-    with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_bytes().splitlines():
-            if line.startswith(b"Pss:"):
-                return int(line.split()[1]) * 1024
-    return resident(pid)
-
-
-def folder_bytes(folder: Path, enough: int) -> int:
-    """Bytes on disk below `folder`, no link followed, each file at least a block; stops above `enough`."""
-    total = 0
-    queue = [str(folder)]
-    while queue and total <= enough:
-        with contextlib.suppress(OSError), os.scandir(queue.pop()) as entries:
-            for entry in entries:
-                with contextlib.suppress(OSError):
-                    total += max(4096, entry.stat(follow_symlinks=False).st_blocks * 512)
-                    if entry.is_dir(follow_symlinks=False):
-                        queue.append(entry.path)
-    return total
 
 
 def kernel_oom_kills() -> int:

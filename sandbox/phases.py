@@ -8,23 +8,37 @@ LONGEST_LINE = 500  # a pattern may be slow on long lines
 
 
 class Phases:
-    """Phases with a number of seconds each; the first line of output that matches `ready` ends the first."""
+    """Phases with a number of seconds each; a line of output that matches a later phase's pattern begins that one.
 
-    def __init__(self, phases: tuple[tuple[Phase, float], ...], ready: re.Pattern[str] | None, now: float) -> None:
-        self._phases, self._since, self._at = phases, now, 0
-        self._ready = ready if len(phases) > 1 else None
+    The smoke phase has no seconds of its own: it shares those of the phase before it.
+    """
+
+    def __init__(
+        self,
+        phases: tuple[tuple[Phase, float], ...],
+        begins: tuple[tuple[Phase, re.Pattern[str]], ...],
+        now: float,
+    ) -> None:
+        self._limits, self._begins = dict(phases), list(begins)
+        self._now = phases[0][0]
+        self._since = self._shared_since = now
         self._seconds: dict[Phase, float] = {}
 
     @property
     def current(self) -> Phase:
         """The phase it is in."""
-        return self._phases[self._at][0]
+        return self._now
 
     def hear(self, line: str, now: float) -> None:
         """Takes notice of a line of output."""
-        if self._ready is not None and self._ready.search(line[:LONGEST_LINE]):
-            self.close(now)
-            self._at, self._since, self._ready = 1, now, None
+        for at, (phase, pattern) in enumerate(self._begins):
+            if pattern.search(line[:LONGEST_LINE]):
+                self.close(now)
+                self._now, self._since = phase, now
+                if phase is not Phase.SMOKE:
+                    self._shared_since = now
+                del self._begins[: at + 1]
+                return
 
     def spent(self, now: float) -> float:
         """Seconds in the current phase."""
@@ -32,7 +46,8 @@ class Phases:
 
     def late(self, now: float) -> bool:
         """Whether the time of the current phase is up."""
-        return self.spent(now) > self._phases[self._at][1]
+        limit = self._limits[Phase.STARTUP if self._now is Phase.SMOKE else self._now]
+        return now - self._shared_since > limit
 
     def close(self, now: float) -> dict[Phase, float]:
         """Ends the current phase; the seconds of all so far."""

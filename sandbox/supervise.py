@@ -1,9 +1,9 @@
 """Runs one untrusted program in a jail and tells what was seen: `run(spec, jail, watch) -> Evidence`.
 
-One loop reads output, measures, and keeps deadlines; whatever happens, an exception from a callback included,
-nothing of the program is alive when it returns. It may be called from any thread, many at a time: it keeps no
-global state and touches no signal handler. A program that floods its output is slowed down to what half a
-core can read.
+One loop reads output and keeps deadlines, and asks `sandbox.watchdog` about everything else; whatever happens, an
+exception from a callback included, nothing of the program is alive when it returns. It may be called from any thread,
+many at a time: it keeps no global state and touches no signal handler. A program that floods its output is slowed down
+to what half a core can read.
 
 Trusted programs (preparing data, judging) run the same way with `sandbox.unconfined.Unconfined()`.
 """
@@ -15,123 +15,166 @@ import re
 import secrets
 import selectors
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from functools import partial
-from typing import TypeVar
 
-from sandbox import launch, meter
+from sandbox import cgroup, gpu, identity, launch, leftovers, meter
+from sandbox.folders import DiskWatch, writable
+from sandbox.group import Group
 from sandbox.jail import Jail
+from sandbox.keeper import GRACE_SECONDS
 from sandbox.output import Lines, Log
 from sandbox.phases import Phases
-from sandbox.spec import Evidence, SandboxError, Spec, Stopped, Watch
-from sandbox.stub import GRACE_SECONDS
+from sandbox.spec import Evidence, GpuMemoryHeld, SandboxError, Spec, Stopped, Watch
 from sandbox.tree import PATIENCE_SECONDS, Tree
+from sandbox.watchdog import Watchdog
 
-TICK_SECONDS = 0.1
 SAMPLE_SECONDS = 0.2  # between two calls of `on_sample`
-DISK_SECONDS = 1.0
-SCAN_SECONDS = 5.0
-READ_BYTES = 2**16
-SHARE = 0.1  # of a core at most for measuring: what takes long is done less often
-
-T = TypeVar("T")
+READ_BYTES = 2**14  # at once: what is cut into lines before the next look at the clock
+READING_SECONDS = 0.025  # in each tick of at least twice that: half a core
+LAST_LOOK_SECONDS = 0.02  # at the folders it has left
+GPU_RELEASE_SECONDS = 10.0
+POLITE = (Stopped.TIME, Stopped.STALLED, Stopped.CANCELLED)  # the other limits are being passed further meanwhile
 
 
 def run(spec: Spec, jail: Jail, watch: Watch) -> Evidence:
     """Runs `spec` in `jail` to its end.
 
     Raises:
-        SandboxError: the jail did not start the program; nothing can be said about it.
+        SandboxError: the jail did not start the program, or a lock of it does not shut; nothing can be said about it.
         SurvivorsLeft: processes of the program could not be killed.
+        GpuMemoryHeld: they are gone, but their GPU memory is not given back.
     """
     token = secrets.token_hex(16)
-    marked = dataclasses.replace(spec, env={**spec.env, meter.MARKER: token})
     kills = meter.kernel_oom_kills()
-    with contextlib.closing(Log(watch.log, spec.limits.log_bytes)) as log:
-        running = _Running(spec, watch, log)
-        with Tree(jail.wrap(marked), launch.loader(spec), token, spec.limits.memory_bytes) as tree:
-            running.loop(tree)
-        if not running.started:
-            raise SandboxError(f"the jail {jail.name!r} could not start the program: {running.complaint()}")
-        return running.evidence(jail.name, meter.kernel_oom_kills() - kills, time.monotonic())
+    with _own_user(spec, jail) as user, cgroup.made(token, spec.limits) as group:
+        env = {**spec.env, **gpu.cap(spec), meter.MARKER: token}
+        spec = dataclasses.replace(spec, env=env, user=user, held=group is not None)
+        gauge, disk = gpu.gauge(spec), DiskWatch(spec)
+        with contextlib.closing(Log(watch.log, spec.limits.log_bytes)) as log:
+            follow = partial(meter.Meter, token=token, user=user)
+            with Tree(jail.wrap(spec), launch.loader(spec), follow, group) as tree:
+                running = _Running(spec, watch, log, tree, Watchdog(spec, tree.meter, disk, gauge))
+                running.loop()
+            evidence = running.evidence(jail.name)
+        _await_release(gauge, tree.meter)
+        evidence = dataclasses.replace(evidence, kernel_oom_kills=meter.kernel_oom_kills() - kills)
+        return evidence if group is None else _by_group(evidence, group)
+
+
+@contextlib.contextmanager
+def _own_user(spec: Spec, jail: Jail) -> Iterator[int | None]:
+    """A user for this program alone, where the jail wants one: it is given what the program may write to."""
+    if not jail.own_user:
+        yield None
+        return
+    with identity.claimed() as user:
+        identity.give(user, writable(spec))
+        try:
+            yield user
+        finally:
+            leftovers.remove(user)
+
+
+def _by_group(evidence: Evidence, group: Group) -> Evidence:
+    """Evidence with what the kernel counted in the control group.
+
+    Its peak counts pages of files too, which the kernel takes back: it is the program's need only when it killed.
+    """
+    kills, peak = group.oom_kills(), evidence.peak_memory_bytes
+    return dataclasses.replace(
+        evidence, group_oom_kills=kills, peak_memory_bytes=max(peak, group.peak_bytes()) if kills else peak
+    )
+
+
+def _await_release(gauge: gpu.Gauge | None, processes: meter.Meter) -> None:
+    """Returns when the GPUs are free again of what the program held."""
+    if gauge is not None and not gauge.released(processes.ever, GPU_RELEASE_SECONDS):
+        held = gauge.held(processes.ever)
+        raise GpuMemoryHeld(f"{held}, {GPU_RELEASE_SECONDS:.0f} s after its end: see `nvidia-smi`, then resume")
 
 
 class _Running:
     """One run between its start and its end."""
 
-    def __init__(self, spec: Spec, watch: Watch, log: Log) -> None:
-        self._spec, self._watch, self._log = spec, watch, log
+    def __init__(self, spec: Spec, watch: Watch, log: Log, tree: Tree, watchdog: Watchdog) -> None:
+        self._spec, self._watch, self._log, self._tree, self._watchdog = spec, watch, log, tree, watchdog
         self._selector = selectors.DefaultSelector()
         self._lines = Lines()
         self._said = b""  # by the stub
         self._wait_status: int | None = None
         self._stopped: Stopped | None = None
         self._end_at: float | None = None  # of the program itself, or when it was stopped
-        self._gone_at: float | None = None  # of the stub, and with it everybody
-        self._now = time.monotonic()
-        self._phases = Phases(spec.phases, spec.ready, self._now)
-        self._next = dict.fromkeys(("tick", "memory", "disk", "sample"), self._now)
-        self._next["scan"] = self._now + SCAN_SECONDS
-        self._memory = self._peak = self._output_bytes = 0
+        self._started = self._gone = False  # the program; the stub, and with it everybody
+        self._now = self._tick_at = self._sample_at = time.monotonic()
+        self._phases = Phases(spec.phases, spec.begins, self._now)
+        self._output_bytes = 0
         self._reading = 0.0  # seconds in this tick
         self._open = True  # the output
 
-    @property
-    def started(self) -> bool:
-        """Whether the program was reached at all."""
-        return b"started\n" in self._said
-
-    def complaint(self) -> str:
-        """Why it was not: the stub's word, or the last line of output."""
-        said = self._said.decode(errors="replace").strip().removeprefix("failed ")
-        return said or (self._log.tail().splitlines() or ["it said nothing; run `agent doctor`"])[-1]
-
-    def loop(self, tree: Tree) -> None:
-        """Follows the program until it and its output have ended, or until patience has."""
+    def loop(self) -> None:
+        """Follows the program until it has ended, sees to it that nobody is left, and takes the rest of its output."""
         with self._selector:
-            self._selector.register(tree.control, selectors.EVENT_READ, self._hear)
-            self._listen(tree.output)
+            self._selector.register(self._tree.control, selectors.EVENT_READ, self._hear)
+            self._listen()
             while not self._over():
-                for key, _ in self._selector.select(max(0.0, self._next["tick"] - self._now)):
+                heard = self._selector.select(max(0.0, self._tick_at - self._now))
+                self._now = time.monotonic()  # when the lines came, by which a phase begins
+                for key, _ in heard:
                     key.data(key.fd)
                 self._now = time.monotonic()
-                if self._due("tick", TICK_SECONDS):
-                    self._tick(tree)
-                    self._listen(tree.output)
-            self._take(self._lines.end())
+                if self._now >= self._tick_at:
+                    self._tick_at = self._now + self._watchdog.pace
+                    self._tick()
+                    self._listen()
+        self._tree.bury()
+        self._drain()
 
-    def evidence(self, jail: str, kernel_oom_kills: int, buried_at: float) -> Evidence:
-        """What was seen."""
+    def evidence(self, jail: str) -> Evidence:
+        """What was seen.
+
+        Raises:
+            SandboxError: the program was never reached.
+        """
+        if not self._started and self._stopped is not Stopped.CANCELLED:
+            raise SandboxError(f"the jail {jail!r} could not start the program: {self._complaint()}")
+        self._watchdog.disk.finish(LAST_LOOK_SECONDS)
+        memory, buried_at = self._watchdog.memory, self._tree.buried_at or self._now
         return Evidence(
             jail=jail,
             wait_status=self._wait_status,
             stopped=self._stopped,
             phase=self._phases.current,
-            seconds=self._phases.close(self._end_at or self._gone_at or buried_at),
-            peak_memory_bytes=self._peak,
+            seconds=self._phases.close(self._end_at or buried_at),
+            peak_memory_bytes=memory.peak,
             memory_limit_bytes=self._spec.limits.memory_bytes,
-            kernel_oom_kills=kernel_oom_kills,
+            kernel_oom_kills=0,
             output_bytes=self._output_bytes,
             tail=self._log.tail(),
             kill_seconds=buried_at - self._end_at if self._stopped and self._end_at else None,
+            peak_gpu_bytes=self._watchdog.peak_gpu,
+            gpu_limit_bytes=None if self._watchdog.peak_gpu is None else self._spec.limits.gpu_bytes,
+            peak_processes=memory.processes,
+            disk_bytes=self._watchdog.disk.usage.bytes,
+            disk_files=self._watchdog.disk.usage.files,
         )
 
+    def _complaint(self) -> str:
+        """Why the program was not reached: the stub's word, or the last line of output."""
+        said = [line for line in self._said.decode(errors="replace").splitlines() if line != "ready"]
+        printed = self._log.tail().splitlines()[-1:] or ["it said nothing; run `agent doctor`"]
+        return (said or printed)[-1].removeprefix("failed ")
+
     def _over(self) -> bool:
-        if self._gone_at is not None:
-            return not self._open or self._now - self._gone_at > PATIENCE_SECONDS
+        if self._gone:
+            return True
         return self._end_at is not None and self._now - self._end_at > GRACE_SECONDS + PATIENCE_SECONDS
 
-    def _due(self, what: str, every: float) -> bool:
-        if self._now < self._next[what]:
-            return False
-        self._next[what] = self._now + every
-        return True
-
-    def _listen(self, output: int) -> None:
+    def _listen(self) -> None:
         """Reads output again, after a pause at the latest with the next tick."""
         self._reading = 0.0
-        if self._open and output not in self._selector.get_map():
-            self._selector.register(output, selectors.EVENT_READ, self._read)
+        if self._open and not self._flooded and self._tree.output not in self._selector.get_map():
+            self._selector.register(self._tree.output, selectors.EVENT_READ, self._read)
 
     def _read(self, descriptor: int) -> None:
         began = time.monotonic()
@@ -140,8 +183,26 @@ class _Running:
         self._output_bytes += len(chunk)
         self._take(self._lines.feed(chunk))
         self._reading += time.monotonic() - began
-        if not chunk or self._reading > TICK_SECONDS / 2:
+        if self._flooded:
+            self._tick_at = self._now
+        if not chunk or self._flooded or self._reading > READING_SECONDS:
             self._selector.unregister(descriptor)
+
+    @property
+    def _flooded(self) -> bool:
+        return self._output_bytes > self._spec.limits.output_bytes
+
+    def _drain(self) -> None:
+        """What is still in the pipe: for a moment only, because somebody whom we could not find may hold it."""
+        os.set_blocking(self._tree.output, False)
+        until = time.monotonic() + PATIENCE_SECONDS
+        with contextlib.suppress(BlockingIOError):
+            while self._open and time.monotonic() < until:
+                chunk = os.read(self._tree.output, READ_BYTES)
+                self._open = bool(chunk)
+                self._output_bytes += len(chunk)
+                self._take(self._lines.feed(chunk))
+        self._take(self._lines.end())
 
     def _take(self, lines: list[str]) -> None:
         for line in lines:
@@ -156,48 +217,34 @@ class _Running:
         except ConnectionResetError:  # it has ended without reading our `end`
             chunk = b""
         self._said += chunk
-        if chunk:
-            if status := re.search(rb"^status (\d+)\n", self._said, re.MULTILINE):
-                self._wait_status = int(status[1])
-                self._end_at = self._end_at or time.monotonic()
-        else:
-            self._gone_at = time.monotonic()
+        if not chunk:
+            self._gone = True
             self._selector.unregister(control)
+        if b"ready\n" in chunk:
+            self._tree.admit()
+        if b"started\n" in chunk:
+            self._started = True
+            self._tree.meter.settle()
+        if status := re.search(rb"^status (\d+)\n", self._said, re.MULTILINE):
+            self._wait_status = int(status[1])
+            self._end_at = self._end_at or time.monotonic()
 
-    def _tick(self, tree: Tree) -> None:
-        if self._end_at is not None or self._gone_at is not None:
+    def _tick(self) -> None:
+        if self._end_at is not None or self._gone:
             return
-        reason = self._reason(tree.meter)
+        reason = self._reason()
         if reason is not None:
-            self._stopped, self._end_at = reason, self._now
-            tree.end()
-        elif self._due("sample", SAMPLE_SECONDS):
-            self._watch.on_sample(self._phases.current, self._phases.spent(self._now), self._memory)
+            self._stopped, self._end_at = reason, time.monotonic()
+            self._tree.end(politely=reason in POLITE)
+        elif self._now >= self._sample_at:
+            self._sample_at = self._now + SAMPLE_SECONDS
+            memory = self._watchdog.memory.memory
+            self._watch.on_sample(self._phases.current, self._phases.spent(self._now), memory)
 
-    def _reason(self, gauge: meter.Meter) -> Stopped | None:
+    def _reason(self) -> Stopped | None:
         """Why the program has to be ended now."""
-        watch, limits = self._watch, self._spec.limits
+        watch = self._watch
         if watch.cancel.is_set() or (watch.deadline is not None and self._now >= watch.deadline):
             return Stopped.CANCELLED
-        self._measure("scan", SCAN_SECONDS, gauge.scan)
-        sample = self._measure("memory", 0.0, gauge.sample)
-        if sample is not None:
-            self._memory, self._peak = sample.memory_bytes, max(self._peak, sample.memory_bytes)
-            if sample.memory_bytes > limits.memory_bytes:
-                return Stopped.MEMORY
-            if sample.processes > limits.processes:
-                return Stopped.PROCESSES
-        used = self._measure("disk", DISK_SECONDS, partial(meter.folder_bytes, self._spec.work, limits.disk_bytes))
-        if used is not None and used > limits.disk_bytes:
-            return Stopped.DISK
-        return Stopped.TIME if self._phases.late(self._now) else None
-
-    def _measure(self, what: str, every: float, act: Callable[[], T]) -> T | None:
-        """Measures if that is due; the next time is later when this one took long."""
-        began = time.monotonic()
-        if began < self._next[what]:
-            return None
-        result = act()
-        now = time.monotonic()
-        self._next[what] = now + max(every, (now - began) / SHARE)
-        return result
+        found = self._watchdog.reason(self._now, self._output_bytes) if self._started else None
+        return found or (Stopped.TIME if self._phases.late(self._now) else None)

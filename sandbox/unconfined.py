@@ -27,6 +27,7 @@ class Unconfined:
     """
 
     name: str = "none"
+    own_user: bool = False
     home: Path | None = None
 
     def promises(self) -> frozenset[Promise]:
@@ -44,7 +45,7 @@ class Unconfined:
             target = link_target(mount.target, spec.work, home)
             if target != mount.source:
                 places += ["--link", str(mount.source), str(target)]
-        return launch.command(spec, str(launch.STUB), env, places)
+        return launch.command(spec, launch.PACKAGE, env, places)
 
 
 def link_target(target: str, work: Path, home: Path) -> Path:

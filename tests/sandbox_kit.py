@@ -1,4 +1,4 @@
-"""What the sandbox's tests share: both jails, a short way to run a script in one, a search for what it left."""
+"""What the sandbox's tests share: all jails, a short way to run a script in one, a search for what it left."""
 
 import os
 import time
@@ -14,14 +14,14 @@ from sandbox.spec import Evidence, Finding, JailUnavailable, Limits, Phase, Spec
 from sandbox.supervise import run
 
 GIB = 2**30
-LEVELS = ("none", pytest.param("namespace", marks=pytest.mark.jail))
+LEVELS = ("none", "landlock", pytest.param("namespace", marks=pytest.mark.jail))
 CASES = Path(__file__).resolve().parents[2] / "shared" / "cases"
 
 
-def jail_of(level: str) -> Jail:
-    """The jail of a level; skips the test where it does not work."""
+def jail_of(level: str, *reach: Path) -> Jail:
+    """The jail of a level that can reach these paths; skips the test where it does not work."""
     try:
-        return pick(level).jail
+        return pick(level, reach).jail
     except JailUnavailable as error:
         pytest.skip(str(error))
 

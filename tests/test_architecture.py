@@ -18,6 +18,7 @@ ONE_ROOM = {  # third-party or risky module -> the only places that may import i
     "rich": ("agent/ui/",),
     "click": ("agent/cli.py", "agent/commands/"),
     "psutil": ("agent/session.py",),
+    "pynvml": ("sandbox/gpu.py",),
     "torch": ("train_target/", "agent/tune/"),
     "ray": ("agent/executors/ray_pool.py",),
 }

@@ -58,7 +58,7 @@ print(json.dumps([began, said]))
 @pytest.mark.parametrize("room, began", [(24_000, False), (90_000, True)], ids=["at the start", "in the middle"])
 def test_a_full_disk_ends_the_run_in_one_sentence_and_loses_nothing(tmp_path, room, began):
     desk = Desk(tmp_path / "desk")
-    target = desk.target()
+    target = desk.target(limits="free_disk = 1")
     small = tmp_path / "small"
     small.mkdir()
     jailed = in_own_mounts("--size", "3000000", "--tmpfs", str(small))
@@ -68,7 +68,8 @@ def test_a_full_disk_ends_the_run_in_one_sentence_and_loses_nothing(tmp_path, ro
     has_begun, (full, again, verified, log) = json.loads(done.stdout)
     assert has_begun == began
     assert full[0] == 1 and full[2].count("\n") == 1 and full[2].startswith("agent: "), full
-    assert any(words in full[2] for words in ("No space left on device", "Out of diskspace", "failed to write"))
+    words = ("No space left on device", "Out of diskspace", "failed to write", "make room")
+    assert any(word in full[2] for word in words), full[2]
     assert again[0] == 0, again
     assert json.loads(verified[1])["problems"] == []
     assert [trial["id"] for trial in json.loads(log[1])] == [0, 1, 2, 3]

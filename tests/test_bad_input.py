@@ -34,7 +34,7 @@ FLAGS = {
     ),
     "a proposer of no module": ((*RUN, "--proposer", "no.such:Thing"), "cannot import proposer 'no.such:Thing'"),
     "a proposer not in its module": ((*RUN, "--proposer", "json:Thing"), "json has no Thing"),
-    "an unknown sandbox": ((*RUN, "--sandbox", "steel"), "'steel' is none of auto, namespace, none"),
+    "an unknown sandbox": ((*RUN, "--sandbox", "steel"), "'steel' is none of auto, namespace, landlock, none"),
     "an unknown way to keep": ((*RUN, "--keep", "all"), "greedy"),
     "no trials": ((*RUN, "--trials", "0"), "trials"),
     "a negative seed": ((*RUN, "--seed", "-1"), "seed"),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sandbox_kit import LEVELS, Runner, jail_of, tagged, wait_until_gone
 
-from sandbox.spec import Outcome, Stopped
+from sandbox.spec import Limits, Outcome, Stopped
 
 ROOT = Path(__file__).resolve().parents[1]
 IGNORE = "import os, signal, sys, time\nfor n in (1, 2, 3, 15): signal.signal(n, signal.SIG_IGN)\n"
@@ -23,21 +23,56 @@ def daemon():
     os.closerange(0, 64)
     time.sleep(60); os._exit(0)
 """
+RESPAWN = """
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+for _ in range(4):
+    if os.fork() == 0:
+        while True:
+            if os.fork(): os._exit(0)
+            os.setsid()
+time.sleep(60)
+"""
+BOMB = "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\nfor _ in range(8): os.fork()\nwhile True: pass"  # 256 at most
 UNDYING = IGNORE + "[os.fork() for _ in range(3)]\ntime.sleep(60)"
 STOPPED_CHILD = "import os, signal, time\nif os.fork() == 0: os.kill(os.getpid(), signal.SIGSTOP)\ntime.sleep(60)"
+FIGHTERS = (UNDYING, STOPPED_CHILD, IGNORE + DAEMON + "daemon(); time.sleep(60)", IGNORE + RESPAWN)
 PDEATHSIG_OFF = "import ctypes\nctypes.CDLL(None).prctl(1, 0, 0, 0, 0)\n"
 
 
 @pytest.fixture(params=LEVELS)
 def runner(request, tmp_path):
-    return Runner(jail_of(request.param), tmp_path)
+    return Runner(jail_of(request.param, tmp_path), tmp_path)
 
 
-@pytest.mark.parametrize("code", [UNDYING, STOPPED_CHILD, IGNORE + DAEMON + "daemon(); time.sleep(60)"])
+@pytest.mark.parametrize(
+    "code", [UNDYING, STOPPED_CHILD, IGNORE + DAEMON + "daemon(); time.sleep(60)", IGNORE + RESPAWN]
+)
 def test_a_program_that_does_not_want_to_end_is_killed(runner, code):
     ran = runner(code, seconds=0.6)
     assert ran.evidence.stopped is Stopped.TIME and ran.left == []
     assert ran.evidence.kill_seconds < 1.0 and ran.seconds < 2.5
+
+
+def test_a_fork_bomb_is_ended(runner):
+    ran = runner(IGNORE + BOMB, limits=Limits(2**30, processes=64))
+    assert ran.evidence.stopped is Stopped.PROCESSES and ran.left == []
+    assert ran.evidence.kill_seconds < 2.0 and ran.evidence.peak_processes > 64
+
+
+def test_a_kill_takes_less_than_a_tenth_of_a_second(runner):
+    """On a machine that has time; the best of a few, because this one is testing."""
+    runs = [runner(UNDYING, seconds=0.4) for _ in range(5)]
+    assert all(ran.evidence.stopped is Stopped.TIME and ran.left == [] for ran in runs)
+    assert min(ran.evidence.kill_seconds for ran in runs) < 0.1
+
+
+def test_memory_is_not_taken_further_while_a_program_is_asked_to_end(runner):
+    """Of the limits only time, stall and cancelling are told politely."""
+    code = (
+        "import signal, time\nsignal.signal(15, lambda *_: print('asked', flush=True))\na = bytearray(b'x' * 2**27)\n"
+    )
+    ran = runner(code + "time.sleep(9)", limits=Limits(2**26))
+    assert ran.evidence.stopped is Stopped.MEMORY and ran.lines == [] and ran.evidence.wait_status == signal.SIGKILL
 
 
 def test_daemons_die_with_the_program_that_leaves_them(runner):
@@ -69,8 +104,8 @@ def test_who_kills_its_keeper_without_a_jail_is_found_and_killed(tmp_path):
 
 @pytest.mark.jail
 def test_nobody_in_the_namespace_can_kill_the_keeper(tmp_path):
-    code = "import os\nfor n in (1, 2, 9, 15, 19): os.kill(1, n)\nprint(os.getppid(), 'still here')"
-    ran = Runner(jail_of("namespace"), tmp_path)(code)
+    tries = "for n in (1, 2, 9, 15, 19):\n    with contextlib.suppress(PermissionError): os.kill(1, n)"
+    ran = Runner(jail_of("namespace"), tmp_path)(f"import contextlib, os\n{tries}\nprint(os.getppid(), 'still here')")
     assert ran.lines == ["1 still here"] and ran.finding.outcome is Outcome.OK
 
 
@@ -104,7 +139,8 @@ def test_a_killed_agent_leaves_nothing_alive(runner, number):
     with agent(runner) as process:
         while "up" not in process.stdout.readline():
             pass
-        assert len(tagged(runner.tag)) > 3
+        while len(tagged(runner.tag)) <= 3:
+            time.sleep(0.02)
         process.send_signal(number)
         process.wait(5)
         assert wait_until_gone(runner.tag, 5.0) == []

@@ -8,7 +8,9 @@ import time
 import pytest
 from sandbox_kit import GIB, LEVELS, Runner, jail_of
 
-from sandbox.meter import MARKER, Meter, born, folder_bytes, proportional, resident
+from sandbox.folders import usage
+from sandbox.meter import MARKER, Meter
+from sandbox.processes import born, memory, shares
 from sandbox.spec import Limits, Outcome, Stopped
 
 GROW = "import time\na = []\nfor _ in range(40): a.append(bytearray(b'x' * 2**24)); time.sleep(0.02)\ntime.sleep(5)"
@@ -16,7 +18,7 @@ GROW = "import time\na = []\nfor _ in range(40): a.append(bytearray(b'x' * 2**24
 
 @pytest.fixture(params=LEVELS)
 def runner(request, tmp_path):
-    return Runner(jail_of(request.param), tmp_path)
+    return Runner(jail_of(request.param, tmp_path), tmp_path)
 
 
 def test_a_program_above_its_limit_is_ended_with_numbers(runner):
@@ -48,6 +50,39 @@ def test_peak_and_samples_see_what_was_used(runner):
 def test_one_allocation_beyond_all_bounds_fails_by_itself(runner):
     ran = runner("a = bytearray(6 * 2**30)", limits=Limits(GIB))
     assert ran.finding.outcome is Outcome.OOM_HOST and "MemoryError" in ran.finding.reason
+
+
+def test_memory_in_files_without_a_name_counts(runner):
+    code = "import os, time\nf = [os.memfd_create('x') for _ in range(4)]\nfor k in f: os.write(k, bytes(2**27))\n"
+    assert runner(code + "time.sleep(20)", limits=Limits(2**28)).evidence.stopped is Stopped.MEMORY
+
+
+def test_a_file_that_is_only_mapped_is_no_memory(runner):
+    code = """
+import mmap
+with open("f", "wb") as f:
+    for _ in range(16): f.write(bytes(2**24))
+f = open("f", "rb")
+m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)
+import time
+for _ in range(8): sum(m[::4096]); time.sleep(0.1)
+"""
+    ran = runner(code, limits=Limits(2**27))
+    assert ran.finding.outcome is Outcome.OK and ran.evidence.peak_memory_bytes < 2**26
+
+
+@pytest.mark.jail
+def test_what_lies_in_the_jails_own_temporary_folders_is_memory(tmp_path):
+    runner = Runner(jail_of("namespace", tmp_path), tmp_path)
+    code = """
+import os, time
+for folder in ("/tmp", "/dev/shm"):
+    with open(folder + "/x", "wb") as f: f.write(bytes(2**26 - 2**22))
+a = bytearray(b"x" * 160 * 2**20)
+time.sleep(20)
+"""
+    ran = runner(code, limits=Limits(2**28))
+    assert ran.evidence.stopped is Stopped.MEMORY and ran.evidence.peak_memory_bytes > 2**28
 
 
 def test_torch_with_threads_and_loader_workers_runs_within_its_limits(runner):
@@ -83,7 +118,7 @@ def sleeper():
 def test_who_left_the_tree_is_found_by_its_marker_and_remembered(sleeper):
     root = subprocess.Popen(["/bin/true"])
     root.wait()
-    meter = Meter(root.pid, "token", GIB)
+    meter = Meter(root.pid, "token")
     assert meter.sample().processes == 0
     meter.scan()
     assert meter.sample().processes == 1 and meter.survivors() == [sleeper.pid]
@@ -93,30 +128,30 @@ def test_who_left_the_tree_is_found_by_its_marker_and_remembered(sleeper):
 
 
 def test_who_carries_another_marker_is_left_alone(sleeper):
-    assert Meter(os.getpid(), "other", GIB).survivors() == [sleeper.pid]  # as our child, not by its marker
-    meter = Meter(sleeper.pid, "other", GIB)
+    assert Meter(os.getpid(), "other").survivors() == [sleeper.pid]  # as our child, not by its marker
+    meter = Meter(sleeper.pid, "other")
     assert meter.survivors() == []
 
 
 def test_a_zombie_is_not_alive():
     process = subprocess.Popen(["/bin/true"])
     time.sleep(0.2)
-    assert born(process.pid) is None and resident(process.pid) == 0 and proportional(process.pid) == 0
+    assert born(process.pid) is None and memory(process.pid) == shares(process.pid) == (0, 0)
     process.wait()
 
 
-def test_folder_bytes_follows_no_link_and_survives_a_missing_folder(tmp_path):
+def test_usage_of_folders_follows_no_link_and_survives_a_missing_folder(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a").write_bytes(b"x" * 100000)
     (tmp_path / "out").write_bytes(b"x" * 10**6)
     (tmp_path / "in" / "link").symlink_to(tmp_path / "out")
     (tmp_path / "in" / "loop").symlink_to(tmp_path / "in")
-    assert 100000 <= folder_bytes(tmp_path / "in", GIB) < 200000
-    assert folder_bytes(tmp_path / "nothing", GIB) == 0
+    (tmp_path / "in" / "same").hardlink_to(tmp_path / "in" / "a")
+    found = usage([tmp_path / "in", tmp_path / "nothing"])
+    assert 100000 <= found.bytes < 200000 and found.files == 4
 
 
 def test_many_empty_files_count(tmp_path):
     for k in range(100):
         (tmp_path / str(k)).touch()
-    assert folder_bytes(tmp_path, GIB) >= 100 * 4096
-    assert folder_bytes(tmp_path, 10 * 4096) < 100 * 4096 + 1
+    assert usage([tmp_path]).bytes >= 100 * 4096 and usage([tmp_path]).files == 100

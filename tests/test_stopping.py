@@ -10,7 +10,7 @@ import pytest
 from kit import Desk, ended, killed, script_that
 from sandbox_kit import tagged, wait_until_gone
 
-from sandbox.stub import GRACE_SECONDS
+from sandbox.keeper import GRACE_SECONDS
 
 SLEEPS = script_that("import time; time.sleep(600)")
 SLOW = script_that("import time; time.sleep(1.5)")

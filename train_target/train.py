@@ -48,6 +48,7 @@ FINAL_LR_FRAC = 0.1      # what is left of it at the end
 # The machine: the same knobs everywhere, but a GPU gets a wider model and more rows
 
 VOCAB_SIZE = 256         # bytes; fixed by prepare.py, the judge expects as many logits
+JUDGE_BATCH = 64, 256    # rows and tokens that answer.py asks for at a time
 
 def find_device():
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -211,7 +212,6 @@ def main():
         sys.exit(f"the training text has {len(data)} bytes: too few for SEQ_LEN = {SEQ_LEN}")
 
     model = build_model().to(device)
-    optimizers = build_optimizers(model)
     forward = torch.compile(model, dynamic=False) if device.type == "cuda" else model
     bf16 = bf16_is_fast(device)
 
@@ -222,9 +222,9 @@ def main():
         loss.backward()
         return loss.item()
 
-    # One full batch before the clock starts: it compiles, it meets a lack of memory early, and it changes nothing.
-    loss = loss_and_gradient(*sample(data, rows, SEQ_LEN, generator))
-    model.zero_grad()
+    loss = smoke_step(model, loss_and_gradient, lambda *shape: sample(data, *shape, generator), rows)
+    generator.manual_seed(seed)  # the training sees the same batches with and without a smoke step
+    optimizers = build_optimizers(model)
 
     budget, step, printed = Budget(device), 0, 0.0
     say(step, budget, loss)
@@ -249,6 +249,22 @@ def main():
     Path("out").mkdir(exist_ok=True)
     torch.save({name: tensor.cpu() for name, tensor in model.state_dict().items()}, "out/model.pt")
     report(model, step, budget.used, seconds)
+
+def smoke_step(model, loss_and_gradient, batch, rows):
+    """Before the clock starts: two full steps at rate 0, and a batch as large as the judge's. This compiles, and meets a
+    lack of memory within seconds; it changes nothing, and its optimizers are thrown away."""
+    print("smoke step", flush=True)
+    optimizers = build_optimizers(model)
+    for _ in range(2):
+        loss = loss_and_gradient(*batch(rows, SEQ_LEN))
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = 0.0
+            optimizer.step()
+            optimizer.zero_grad()
+    with torch.inference_mode():
+        model(batch(*JUDGE_BATCH)[0])
+    return loss
 
 def say(step, budget, loss):
     print(f"step {step:05d} | progress {100 * budget.progress():.1f}% | loss {loss:.4f} | {budget.elapsed():.2f} s", flush=True)

@@ -1,11 +1,12 @@
 """`agent bench ...`: measurements of the product that anyone can repeat."""
 
+import json
 import tempfile
 from pathlib import Path
 
 import click
 
-from agent.commands.options import run_argument, runs_dir
+from agent.commands.options import as_json, jail_level, run_argument, runs_dir
 
 
 @click.group()
@@ -56,3 +57,57 @@ def prompts(trials: int) -> None:
     from agent.bench.prompts import measure_prompts
 
     click.echo("\n".join(measure_prompts(trials)))
+
+
+@bench.command()
+@click.option("--sandbox", "level", callback=jail_level, default="auto", show_default=True,
+              help="The jail that is measured.")  # fmt: skip
+@click.option("--quick", is_flag=True, help="A few rounds only, to see that it works.")
+@as_json
+def spawn(level: str, quick: bool, as_json: bool) -> None:
+    """What running in a jail costs: the start, the watching, the kill, and memory beyond its limit."""
+    from agent.bench.spawn import spawn_lines, spawn_record
+    from sandbox.jail import pick
+    from sandbox.spawn import Rounds, measure
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name).resolve()
+        costs = measure(pick(level, (folder,)).jail, folder, Rounds(3, 1.0, 2, 1) if quick else Rounds())
+    click.echo(json.dumps(spawn_record(costs), indent=1) if as_json else "\n".join(spawn_lines(costs)))
+
+
+@bench.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--sandbox", "level", callback=jail_level, default="auto", show_default=True,
+              help="The jail that the scripts run in.")  # fmt: skip
+@click.pass_context
+def oom(ctx: click.Context, folder: Path, level: str) -> None:
+    """Run a folder of scripts that each end in a way of their own, and count those that are told right."""
+    from sandbox.deaths import deaths, line, load, total
+
+    found = []
+    for death in deaths(load(folder), level):
+        found.append(death)
+        click.echo(line(death))
+    click.echo(total(found))
+    ctx.exit(1 if any(death.wrong for death in found) else 0)
+
+
+@bench.command("sandbox")
+@click.argument("folder", type=click.Path(path_type=Path, exists=True))
+@click.option("--sandbox", "level", callback=jail_level, default="auto", show_default=True,
+              help="The jail that is attacked.")  # fmt: skip
+@click.pass_context
+def attacks(ctx: click.Context, folder: Path, level: str) -> None:
+    """Run a folder of attacks (or one of them) as trials, and say which of them the sandbox contains."""
+    from sandbox.attacks.assault import assail
+    from sandbox.jail import pick
+
+    jail = pick(level).jail
+    paths = sorted(folder.glob("*.py")) if folder.is_dir() else [folder]
+    good = 0
+    for verdict in assail(paths, jail.name):
+        good += verdict.as_expected
+        click.echo(verdict.line())
+    click.echo(f"{jail.name}: {good} of {len(paths)} as expected")
+    ctx.exit(0 if paths and good == len(paths) else 1)

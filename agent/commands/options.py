@@ -60,6 +60,17 @@ def jail_level(ctx: click.Context, param: click.Parameter, value: str | None) ->
     return value
 
 
+def promises(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """Callback: 'FILES,NETWORK' to the names of promises."""
+    from sandbox.spec import Promise
+
+    named = tuple(word.strip().lower() for word in (value or "").split(",") if word.strip())
+    known = [promise.value for promise in Promise]
+    if unknown := [word for word in named if word not in known]:
+        raise click.BadParameter(f"{unknown[0]!r} is no promise: they are {', '.join(known)}", ctx, param)
+    return named
+
+
 def duration(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
     """Callback: '5h' to seconds."""
     from agent.units import parse_duration

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agent.commands.options import duration, jail_level, named_model, outage, run_argument, runs_dir
+from agent.commands.options import duration, jail_level, named_model, outage, promises, run_argument, runs_dir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +40,10 @@ if TYPE_CHECKING:
 )
 @click.option("--keep", type=click.Choice(["margin", "greedy"]), default="margin", show_default=True,
               help="Keep what is better by 2 sd of the baseline's repeats, or by anything.")  # fmt: skip
-@click.option("--sandbox", callback=jail_level, default="auto", show_default=True, help="auto, namespace or none.")
+@click.option("--sandbox", callback=jail_level, default="auto", show_default=True,
+              help="auto, namespace, landlock, or none: by its name only.")  # fmt: skip
+@click.option("--require", callback=promises, metavar="FILES,NETWORK,...",
+              help="Do not run unless the sandbox keeps these promises; `agent doctor` lists them.")  # fmt: skip
 @click.option("--trials", type=click.IntRange(min=1), help="Stop after this many trials beside the baseline.")
 @click.option("--target", "goal", type=float, help="Stop once the metric is this good.")
 @click.option(

@@ -36,15 +36,19 @@ def _trailers(state: State, trial: Trial) -> dict[str, Any]:
     judge = state.started.files.get(str(state.metric.judge)) if state.started else None
     train = [m.seconds[Phase.TRAIN] for m in trial.measurements if Phase.TRAIN in m.seconds]
     peak = max((m.peak_memory_bytes for m in trial.measurements), default=0)
+    vram = max((m.peak_gpu_bytes for m in trial.measurements if m.peak_gpu_bytes is not None), default=0)
+    kinds = [m.kind.value for m in trial.measurements if m.kind and m.kind.value != m.outcome.value]
     calls = trial.proposal.calls
     used = spent(calls)
     found = {
         "Trial": trial.id,
         "Outcome": trial.outcome,
+        "Kind": kinds[-1] if kinds else None,
         re.sub("[^A-Za-z0-9]+", "-", state.metric.name).strip("-").title() or "Metric": _shown(state, trial.loss),
         "Gain": None if trial.verdict is None or trial.verdict.gain is None else f"{trial.verdict.gain:.6f}",
         "Repeats": len(trial.measurements) or None,
         "Peak-Memory-MB": round(peak / 1e6) or None,
+        "Peak-Vram-MB": round(vram / 1e6) or None,
         "Train-Seconds": f"{statistics.mean(train):.1f}" if train else None,
         "Source": trial.proposal.source,
         "Model": ", ".join(dict.fromkeys(call.model for call in calls)),

@@ -36,6 +36,10 @@ def space_record(space: Space) -> dict[str, Any]:
 def checks_table(checks: Sequence[Check]) -> str:
     """What the doctor found."""
     table = blank_table("", "what", "found", "next step")
+    for column in table.columns[2:]:  # sentences
+        column.no_wrap = False
+    for column in table.columns[:2]:
+        column.min_width = max(len(check.name) for check in checks) if column is table.columns[1] else 2
     for check in checks:
         step = check.advice if len(check.advice) < _LONG else "see below"
         add_row(table, "ok" if check.fine else "!!", check.name, check.found, step)

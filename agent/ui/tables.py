@@ -156,7 +156,11 @@ def trial_lines(run: Run, trial: Trial) -> list[str]:
 def _measurement_line(state: State, index: int, measurement: Measurement) -> str:
     phases = ", ".join(f"{phase} {seconds:.1f}s" for phase, seconds in measurement.seconds.items())
     memory = f"{show_size(measurement.peak_memory_bytes)} of {show_size(measurement.memory_limit_bytes)}"
-    result = shown(state, measurement.loss) if measurement.loss is not None else str(measurement.outcome)
+    if measurement.peak_gpu_bytes is not None:
+        limit = measurement.gpu_limit_bytes
+        memory += f", GPU {show_size(measurement.peak_gpu_bytes)}" + (f" of {show_size(limit)}" if limit else "")
+    failed = str(measurement.kind or measurement.outcome)
+    result = shown(state, measurement.loss) if measurement.loss is not None else failed
     numbers = "".join(f", {name} {value:,}" for name, value in measurement.numbers.items())
     seen = f"seed {measurement.seed}; {phases}; memory {memory}{numbers}; sandbox {measurement.jail}"
     return f"  training {index + 1}: {result}; {seen}"

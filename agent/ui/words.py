@@ -45,8 +45,9 @@ def train_seconds(trial: Trial) -> float | None:
 
 
 def peak_memory(trial: Trial) -> str:
-    """Peak host memory, in words."""
-    peak = max((m.peak_memory_bytes for m in trial.measurements), default=0)
+    """Peak memory in words: of the GPU where one was used, else of the host."""
+    gpu = max((m.peak_gpu_bytes or 0 for m in trial.measurements), default=0)
+    peak = gpu or max((m.peak_memory_bytes for m in trial.measurements), default=0)
     return show_size(peak) if peak else "-"
 
 

@@ -1,0 +1,48 @@
+"""What of this machine a trial is shown beside its code, and the jail that can show it."""
+
+from pathlib import Path
+
+from agent.config import home
+from agent.errors import UsageError
+from agent.target import Target
+from sandbox import gpu
+from sandbox.jail import Picked, demand, pick
+from sandbox.spec import Mount, Promise
+
+
+def mounts_of(target: Target, folder: Path, large: tuple[str, ...]) -> tuple[Mount, ...]:
+    """What the target names, and its files that are too large for a run's history.
+
+    Raises:
+        UsageError: something is not there.
+    """
+    named = tuple(Mount(home() / m[2:] if m.startswith("~/") else folder / m, m) for m in target.mounts)
+    mounts = (*named, *(Mount(folder / path, path) for path in large))
+    missing = next((mount.source for mount in mounts if not mount.source.exists()), None)
+    if missing:
+        raise UsageError(f"the target needs {missing}, which is not there: prepare your data, or correct its mounts")
+    return mounts
+
+
+def has_gpu() -> bool:
+    """Whether this machine has a GPU that trials are shown."""
+    return Path("/dev/nvidiactl").exists()
+
+
+def unwatched(target: Target) -> str | None:
+    """A sentence where a limit of the target binds nobody here; None where all do."""
+    if target.limits.vram is None or not has_gpu() or gpu.library() is not None:
+        return None
+    return "limits.vram is not kept here: the driver's management library (NVML) does not answer"
+
+
+def jail_for(level: str, require: tuple[Promise, ...], mounts: tuple[Mount, ...], run_folder: Path) -> Picked:
+    """The jail: one whose programs reach the run's folder and the mounts, and that keeps what is required.
+
+    Raises:
+        JailUnavailable: there is none.
+    """
+    above = next(parent for parent in run_folder.resolve().parents if parent.is_dir())
+    picked = pick(level, (above, *(mount.source for mount in mounts)))
+    demand(picked, frozenset(require))
+    return picked

@@ -1,0 +1,1 @@
+"""Attacks on the sandbox, run as trials and judged from outside: `agent bench sandbox`."""

@@ -1,0 +1,163 @@
+"""Processes as the kernel lists them in /proc: who is below whom, whose they are, what each one uses; and signals.
+
+A process that has ended has no facts: every function then answers with nothing, never with an error. Imports little:
+the keeper inside every jail uses it too.
+"""
+
+# ruff: noqa: PTH208 (importing pathlib would double the start-up time)
+
+import os
+import signal
+
+PAGE = os.sysconf("SC_PAGESIZE")
+UNITS = ((b"RssAnon:", 0), (b"VmSwap:", 0), (b"RssShmem:", 1))
+SHARES = ((b"Pss_Anon:", 0), (b"SwapPss:", 0), (b"Pss_Shmem:", 1))
+
+
+def read(path: str) -> bytes:
+    """A small file of /proc, whole; empty when its process has ended or hides it from us."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        text = chunk = os.read(descriptor, 65536)
+        while chunk:  # a list of children comes in pages
+            chunk = os.read(descriptor, 65536)
+            text += chunk
+        return text
+    except OSError:
+        return b""
+    finally:
+        os.close(descriptor)
+
+
+def descendants(pid: int) -> list[int]:
+    """All processes below `pid`, by the kernel's own lists: costs no more than the tree is big."""
+    found: list[int] = []
+    queue = [pid]
+    while queue:
+        folder = f"/proc/{queue.pop()}/task"
+        try:
+            threads = os.listdir(folder)
+        except OSError:  # it has just ended
+            continue
+        for thread in threads:
+            children = [int(number) for number in read(f"{folder}/{thread}/children").split()]
+            found += children
+            queue += children
+    return found
+
+
+def signal_all(pids: list[int], number: int) -> None:
+    """Sends a signal to each of `pids` that still lives and may be signalled."""
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except (ProcessLookupError, PermissionError):
+            continue
+
+
+def kill_groups(pids: list[int]) -> None:
+    """Kills the process groups that `pids` belong to, each at one stroke, which no fork outruns; ours is left alone."""
+    groups = set()
+    for pid in pids:
+        try:
+            groups.add(os.getpgid(pid))
+        except ProcessLookupError:
+            continue
+    signal_all([-group for group in groups - {os.getpgrp()} if group > 1], signal.SIGKILL)
+
+
+def kill_user(user: int) -> None:
+    """Kills every process of a user at one stroke, which no fork outruns, by a child that becomes that user."""
+    try:
+        if os.fork():
+            return
+    except OSError:  # no more processes: there are other ways, and soon there is room
+        return
+    try:
+        os.setgroups([])
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
+        if user > 0 and os.getresuid() == (user, user, user):  # else the stroke would hit the whole machine
+            os.kill(-1, signal.SIGKILL)
+    finally:
+        os._exit(0)
+
+
+def born(pid: int) -> int | None:
+    """When a process started, in clock ticks of the machine; None when it has ended, collected or not."""
+    state, *numbers = read(f"/proc/{pid}/stat").rpartition(b")")[2].split() or (b"X",)
+    return None if state in (b"Z", b"X") else int(numbers[18])
+
+
+def processor_ticks(pid: int) -> int:
+    """Clock ticks of processor time of a process and of its children that were waited for."""
+    numbers = read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+    return sum(int(number) for number in numbers[11:15])
+
+
+def transferred(pid: int) -> int:
+    """Bytes that a process has read and written so far, of files, pipes and sockets."""
+    return sum(int(line.split()[1]) for line in read(f"/proc/{pid}/io").splitlines() if line[1:5] == b"char")
+
+
+def memory(pid: int) -> tuple[int, int]:
+    """Bytes of a process's own memory, swapped out or not, and of shared memory that it has touched.
+
+    Pages of files are left out: the kernel takes them back when memory is short (a memory-mapped data set).
+    """
+    return _bytes(read(f"/proc/{pid}/status"), UNITS)
+
+
+def shares(pid: int) -> tuple[int, int]:
+    """The same, with each shared page divided among its users; `memory` where the kernel does not tell."""
+    text = read(f"/proc/{pid}/smaps_rollup")
+    return _bytes(text, SHARES) if b"Pss_Anon:" in text else memory(pid)
+
+
+def _bytes(text: bytes, names: tuple[tuple[bytes, int], ...]) -> tuple[int, int]:
+    found = [0, 0]
+    for name, at in names:
+        before, _, behind = text.partition(b"\n" + name)
+        if behind:
+            found[at] += int(behind.split(None, 1)[0]) * 1024
+    return found[0], found[1]
+
+
+def everyone() -> list[int]:
+    """All processes that this machine shows."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def marked(mark: bytes, since: int) -> list[int]:
+    """Processes anywhere on the machine, born at `since` or later, with `mark` in their environment."""
+    return [
+        pid for pid in everyone() if (born(pid) or -1) >= since and mark in read(f"/proc/{pid}/environ").split(b"\0")
+    ]
+
+
+def of_user(user: int, since: int) -> list[int]:
+    """Processes anywhere on the machine, born at `since` or later, whose real user is `user`."""
+    line = b"\nUid:\t%d\t" % user
+    return [pid for pid in everyone() if (born(pid) or -1) >= since and line in read(f"/proc/{pid}/status")]
+
+
+def unlinked(pids: list[int]) -> dict[tuple[int, int], int]:
+    """Files without a name that these processes hold open: (device, number) -> bytes. `memfd` makes such files too."""
+    found: dict[tuple[int, int], int] = {}
+    for pid in pids:
+        folder = f"/proc/{pid}/fd"
+        try:
+            names = os.listdir(folder)
+        except OSError:  # it has just ended, or hides them
+            continue
+        for name in names:
+            try:
+                status = os.stat(f"{folder}/{name}")  # noqa: PTH116
+            except OSError:
+                continue
+            if status.st_nlink == 0 and status.st_mode & 0o170000 == 0o100000:
+                found[status.st_dev, status.st_ino] = status.st_blocks * 512
+    return found
