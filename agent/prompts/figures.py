@@ -8,7 +8,7 @@ from agent.prompts.clean import line
 from agent.state import State
 from agent.target import Metric
 from agent.units import show_size
-from sandbox.spec import Outcome
+from sandbox.spec import Kind, Outcome
 
 _FAILED = {
     Outcome.BAD_PATCH: "did not apply",
@@ -102,6 +102,8 @@ def failure(trial: Trial) -> str:
     outcome = trial.outcome
     name = _FAILED.get(outcome, "failed") if outcome else "not measured"
     died = next((m for m in trial.measurements if m.outcome is not Outcome.OK), None)
+    if died is not None and died.kind is Kind.SHM_EXHAUSTED:
+        name = "out of shared memory in /dev/shm"
     if outcome in (Outcome.OOM_GPU, Outcome.OOM_HOST) and died is not None:
         return f"{name}{_phase(died)} ({memory(died)})"
     reason = line(trial.failure or "")
