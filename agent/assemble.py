@@ -28,7 +28,7 @@ from agent.proposers.instead import INSTEAD, DuringOutage
 from agent.registry import PROPOSERS, load
 from agent.run_folder import make_folder, readable
 from agent.session import Changes, session_after, session_of
-from agent.shown import has_gpu, jail_for, mounts_of, unwatched
+from agent.shown import demand, has_gpu, jail_for, mounts_of, unwatched
 from agent.snapshot import take_snapshot
 from agent.space import Space, find_space
 from agent.state import State
@@ -71,7 +71,7 @@ def new_run(
     asking = Asking(config.model, clock, config.budget, voice) if config.model else None
     proposer = _proposer(config, target, space, snapshot.code, asking)
     mounts = mounts_of(target, folder.resolve(), snapshot.large)
-    picked = jail_for(config.sandbox, config.require, mounts, run_folder)
+    picked = demand(jail_for(config.sandbox, target, mounts, run_folder), target, config.require)
     facts = asking.preflight() if asking else None
     make_folder(run_folder)
     voice.say(f"setting up {run_folder}")
@@ -123,7 +123,8 @@ def resumed_run(
         store.heal(clock.elapsed())
         config, target = changes.settings(started.settings, before), started.target
         mounts = mounts_of(target, Path(started.folder), started.large)
-        picked = jail_for(changes.sandbox or config.sandbox, config.require, mounts, run_folder)
+        picked = jail_for(changes.sandbox or config.sandbox, target, mounts, run_folder)
+        picked = demand(picked, target, config.require)
         code = store.code_of(None)
         space = _space(target, code)
         budget = changes.budget or before.budget_seconds

@@ -11,7 +11,7 @@ import shutil
 import stat
 from pathlib import Path
 
-from agent.workdir import remove
+from sandbox.removing import remove
 from sandbox.spec import Mount
 
 INSIDE = "~/.compiled"  # the same path in every trial of a jail with a mount namespace; no other folder has to be made

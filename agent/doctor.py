@@ -74,19 +74,23 @@ def _disk() -> Check:
 def _sandbox() -> tuple[Check, ...]:
     """Each level, the one that `--sandbox auto` takes, and every promise of it attacked."""
     found = {level: _tried(level) for level in CONFINING}
-    levels = [
-        Check(f"sandbox {level}", isinstance(tried, Picked), tried.why if isinstance(tried, Picked) else tried, "")
-        for level, tried in found.items()
-    ]
+    levels = [_level(level, tried) for level, tried in found.items()]
     taken = next((tried for tried in found.values() if isinstance(tried, Picked)), None)
     if taken is None:
-        advice = f"{found[CONFINING[0]]}; until then every run needs --sandbox none, by name"
-        levels.append(Check("sandbox", False, "none: an edited script could do what you can do", advice))
+        advice = "mend one of the two above; until then a run needs --sandbox none, by name"
+        levels.append(Check("sandbox", False, "none: an edited script could do what you can do", advice, needed=True))
     else:
         levels.append(Check("sandbox", True, f"a run takes {taken.jail.name} unless told otherwise"))
     tried = selfcheck((taken or pick("none")).jail)
     promises = [_promise(promise, [check for check in tried if check.promise is promise]) for promise in Promise]
     return (*levels, _memory(), *promises)
+
+
+def _level(level: str, tried: Picked | str) -> Check:
+    if isinstance(tried, Picked):
+        return Check(f"sandbox {level}", True, tried.why)
+    found, _, advice = tried.partition(": ")
+    return Check(f"sandbox {level}", False, found, advice or found)
 
 
 def _tried(level: str) -> Picked | str:
@@ -109,6 +113,7 @@ def _promise(promise: Promise, tried: list[Tried]) -> Check:
     if not through:
         return Check(f"  {promise}", True, f"holds against: {', '.join(check.name for check in tried)}")
     if not tried[0].promised:
-        return Check(f"  {promise}", True, f"not promised, and open: {', '.join(check.name for check in through)}")
+        found = f"not promised by the best level here, and open: {', '.join(check.name for check in through)}"
+        return Check(f"  {promise}", False, found, "see the levels above")
     broken = [f"{check.name} ({check.detail})" for check in through]
     return Check(f"  {promise}", False, f"broken: {'; '.join(broken)}", "report this: it is a bug")

@@ -204,7 +204,13 @@ def _submit(study: Study, trial: Trial) -> None:
 
 
 def _startup_seconds(state: State) -> float | None:
-    """How long a start-up may take, by the baseline's: what trains before it says so gains little by it."""
-    trained = state.trials[0].measurements if state.baseline else ()
-    took = [sum(m.seconds.get(phase, 0.0) for phase in (Phase.STARTUP, Phase.SMOKE)) for m in trained]
+    """How long a start-up may take, by the baseline's: what trains before it says so gains little by it.
+
+    Of a target that does not tell the two apart: how long both together may take, so that one that hangs ends soon.
+    """
+    if state.started is None or not state.baseline:
+        return None
+    phases = (Phase.STARTUP, Phase.SMOKE) if state.started.target.progress else (Phase.TRAIN,)
+    trained = state.trials[0].measurements
+    took = [sum(m.seconds.get(phase, 0.0) for phase in phases) for m in trained]
     return max(_LEAST_STARTUP, 3 * max(took)) if took else None

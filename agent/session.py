@@ -15,9 +15,11 @@ from agent.config import RunConfig, WhatInOutage
 from agent.errors import UsageError
 from agent.history.events import Session
 from agent.models.config import ModelConfig
+from agent.shown import kept
 from agent.target import Target
 from agent.units import show_size
 from sandbox.jail import Picked
+from sandbox.spec import Promise
 
 
 def session_of(config: RunConfig, target: Target, picked: Picked, model: ModelFacts | None = None) -> Session:
@@ -29,7 +31,7 @@ def session_of(config: RunConfig, target: Target, picked: Picked, model: ModelFa
         target_loss=None if goal is None else target.metric.sign * goal,
         jail=picked.jail.name,
         why=picked.why,
-        promises=tuple(sorted(picked.jail.promises())),
+        promises=tuple(sorted(kept(picked.jail, target))),
         pid=os.getpid(),
         host=socket.gethostname(),
         hardware=hardware(),
@@ -49,6 +51,7 @@ class Changes:
         trials: new number of trials to stop after.
         goal: new metric to stop at.
         sandbox: another jail.
+        require: other promises that it has to keep.
         model: another language model.
         on_model_outage: what to do when it does not answer.
     """
@@ -57,6 +60,7 @@ class Changes:
     trials: int | None = None
     goal: float | None = None
     sandbox: str | None = None
+    require: tuple[Promise, ...] | None = None
     model: ModelConfig | None = None
     on_model_outage: WhatInOutage | None = None
 
@@ -68,7 +72,8 @@ class Changes:
             )
         if self.on_model_outage is not None and before.backend is None:
             raise UsageError(f"the run searches by {config.proposer}, without a model: leave out --on-model-outage")
-        changed = {
+        changed: dict[str, object] = {
+            "require": config.require if self.require is None else self.require,
             "model": self.model or before.backend,
             "on_model_outage": self.on_model_outage or before.on_model_outage,
         }

@@ -71,6 +71,13 @@ class Progress(Noun):
     pattern: str
     smoke: str | None = None
 
+    @field_validator("smoke")
+    @classmethod
+    def _is_pattern(cls, smoke: str | None) -> str | None:
+        if smoke is not None:
+            _compiled(smoke)
+        return smoke
+
     @field_validator("pattern")
     @classmethod
     def _named_groups(cls, pattern: str) -> str:

@@ -7,6 +7,7 @@ number, which is read by the declared pattern only and marked as self-reported.
 import re
 import shutil
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,13 +16,14 @@ from agent.errors import AgentError
 from agent.judging import Judged, judge
 from agent.metric import NoMetric, is_number, last_metric
 from agent.nouns import Measurement
+from agent.shown import kept
 from agent.target import Target
-from agent.workdir import LaidOut, clear, lay_out, remove
+from agent.workdir import LaidOut, clear, lay_out
 from agent.workshop import Follow, Job, Workshop, launch
 from sandbox.classify import classify
+from sandbox.removing import remove
 from sandbox.spec import Evidence, Finding, Kind, Outcome, Phase
 
-_LEAST_FREE = 64 * 2**20
 _TAIL_CHARS = 3000
 
 
@@ -39,17 +41,18 @@ def measure(shop: Workshop, follow: Follow) -> Measurement:
     try:
         laid_out = lay_out(work, job.code, set(shop.target.edit), shop.target.hidden())
         evidence = _train(shop, follow, work, laid_out)
-        finding = classify(evidence)
-        _check_disk(finding, evidence, work)
-        judged = Judged(finding, None, 0.0)
-        if finding.outcome is Outcome.OK:
+        judged = Judged(classify(evidence), None, 0.0)
+        if judged.finding.outcome is Outcome.OK:
             if _first(job):
-                caches.seed(caches.place_of(work), caches.seed_of(work))
+                _keep_cache(shop, work)
             judged = _measured(shop, follow, work, place)
     finally:
-        clear(work)
-        remove(place)
-        remove(caches.place_of(work))
+        with ExitStack() as rest:
+            for folder in (caches.place_of(work), place):
+                rest.callback(remove, folder)
+            clear(work)
+    if judged.finding.outcome is Outcome.DISK_FULL:
+        _check_disk(work.parent, shop.target.limits.free_disk)
     return _measurement(shop, follow, evidence, judged, laid_out.code_sha256)
 
 
@@ -58,11 +61,17 @@ def _first(job: Job) -> bool:
     return job.trial == 0 and job.repeat == 0
 
 
-def _check_disk(finding: Finding, evidence: Evidence, work: Path) -> None:
-    """A disk that is full for everybody is the house's failure, not the candidate's."""
-    free = shutil.disk_usage(work.parent).free
-    if finding.outcome is Outcome.DISK_FULL and evidence.stopped is None and free < _LEAST_FREE:
-        raise AgentError(f"the disk of {work.parent} is full: make room, then `agent resume`")
+def _keep_cache(shop: Workshop, work: Path) -> None:
+    """Take what the first training compiled for all that follow; a reason why not stands in its log."""
+    refused = caches.seed(caches.place_of(work), caches.seed_of(work))
+    if refused is not None:
+        (shop.logs(0) / "cache.log").write_text(f"{refused}\n")
+
+
+def _check_disk(folder: Path, least: int) -> None:
+    """A disk that is still full when all that the trial left is removed is the house's failure, not the candidate's."""
+    if shutil.disk_usage(folder).free < least:
+        raise AgentError(f"the disk of {folder} is nearly full: make room, then `agent resume`")
 
 
 def _train(shop: Workshop, follow: Follow, work: Path, laid_out: LaidOut) -> Evidence:
@@ -88,7 +97,8 @@ def phases_of(target: Target, startup_seconds: float | None = None) -> tuple[tup
     finish = max(3.0, 0.1 * limits.train_seconds)  # to save the checkpoint, on a busy machine
     train = limits.train_seconds + finish + (limits.judge_seconds if target.metric.self_reported else 0.0)
     if target.progress is None:
-        return ((Phase.TRAIN, limits.startup_seconds + train),)
+        whole = limits.startup_seconds + train
+        return ((Phase.TRAIN, min(whole, max(limits.train_seconds + finish, startup_seconds or whole))),)
     startup = min(limits.startup_seconds, startup_seconds or limits.startup_seconds)
     return ((Phase.STARTUP, startup), (Phase.TRAIN, train))
 
@@ -146,6 +156,6 @@ def _measurement(shop: Workshop, follow: Follow, evidence: Evidence, judged: Jud
         curve=follow.curve.thinned(),
         code_sha256=code_sha256,
         jail=evidence.jail,
-        promises=tuple(sorted(shop.jail.promises())),
+        promises=tuple(sorted(kept(shop.jail, shop.target))),
         self_reported=metric.self_reported,
     )

@@ -13,7 +13,7 @@ MARGIN_SIGMAS = 2.0
 def decide(state: State, trial: Trial, keep: str, baseline_repeats: int) -> Verdict:
     """What becomes of `trial`, whose measurements so far are in it; `keep` is greedy or margin."""
     if trial.failure is not None:
-        return Verdict(decision=Decision.DISCARD, reason=f"{trial.outcome}: {trial.failure}")
+        return Verdict(decision=Decision.DISCARD, reason=trial.failure)
     if trial.id == 0:
         return _baseline(trial, baseline_repeats)
     champion = state.champion
@@ -36,7 +36,7 @@ def decide(state: State, trial: Trial, keep: str, baseline_repeats: int) -> Verd
 def _baseline(trial: Trial, repeats: int) -> Verdict:
     if len(trial.measurements) < repeats:
         return Verdict(decision=Decision.REPEAT, reason=f"baseline {len(trial.measurements)} of {repeats}")
-    return Verdict(decision=Decision.KEEP, reason=f"the baseline, trained {repeats} times")
+    return Verdict(decision=Decision.KEEP, reason=f"the baseline, trained {repeats} time{'s' if repeats != 1 else ''}")
 
 
 def _words(state: State, keep: str, margin: float) -> str:

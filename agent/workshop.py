@@ -11,7 +11,6 @@ from pathlib import Path
 from agent.code import Code
 from agent.config import program_environment
 from agent.curve import Curve
-from agent.errors import AgentError
 from agent.target import Target
 from sandbox.jail import Jail
 from sandbox.spec import Evidence, Limits, Mount, Phase, Promise, Spec, Stopped, Watch
@@ -140,7 +139,6 @@ def launch(spec: Spec, shop: Workshop, follow: Follow, log: str, on_line: Callab
     Raises:
         Cut: it was ended by `follow.cancel` or at `follow.deadline`.
         SandboxError: the sandbox failed.
-        AgentError: the machine's disk is nearly full, which is nobody's candidate's fault.
     """
     watch = Watch(
         log=shop.logs(follow.job.trial) / f"{log}-{follow.job.repeat}.log",
@@ -152,8 +150,6 @@ def launch(spec: Spec, shop: Workshop, follow: Follow, log: str, on_line: Callab
     evidence = run(spec, shop.jail, watch)
     if evidence.stopped is Stopped.CANCELLED:
         raise Cut
-    if evidence.stopped is Stopped.FREE_DISK:
-        raise AgentError(f"the disk of {spec.work.parent} is nearly full: make room, then `agent resume`")
     return evidence
 
 

@@ -20,24 +20,19 @@ not promised).
 import contextlib
 import os
 import shutil
-import socket
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sandbox import devices, identity, launch, seccomp
-from sandbox.places import HOME, PACKAGE, interpreters, mounted, names, optional, system
-from sandbox.spec import JailUnavailable, Limits, Mount, Phase, Promise, SandboxError, Spec
+from sandbox import devices, identity, launch, seccomp, trying
+from sandbox.places import HOME, PACKAGE, mounted, names, optional, system
+from sandbox.spec import JailUnavailable, Mount, Promise, Spec
 
 NAMESPACES = ("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try", "--hostname", "trial")
 LIFE = ("--die-with-parent", "--new-session", "--as-pid-1", "--clearenv", "--cap-drop", "ALL")
 OWN_NAMESPACE = ("--unshare-user", "--uid", "1000", "--gid", "1000")
 KEEPERS = ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP", "CAP_KILL")  # change its child's user, and end it
 KERNEL = ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi")  # of /proc
-SECONDS = 20.0  # for one form to show that it works
 REACH = "/run/reach"
 FORBIDDEN = ("namespace", "uid map", "ermission", "not permitted")  # words of bubblewrap's complaints
 SWITCHES = (  # (file of /proc/sys, the value that forbids namespaces, the command that allows them)
@@ -132,10 +127,8 @@ def probe(reach: tuple[Path, ...] = ()) -> Bubblewrap:
     if program is None:
         raise JailUnavailable("bubblewrap is not installed: `apt install bubblewrap` (or dnf, pacman)")
     complaints: list[str] = []
-    above = reach[0] if reach and os.access(reach[0], os.W_OK) and reach[0].is_dir() else None
     for jail in candidates(program):
-        with tempfile.TemporaryDirectory(prefix=".probe-", dir=above) as folder:  # given away by some forms
-            complaint = attempt(jail, Path(folder).resolve(), reach[1:] if above else reach)
+        complaint = attempt(jail, reach)
         if not complaint:
             return jail if jail.promises() == set(Promise) else replace(jail, short=shortfall(complaints))
         complaints.append(complaint)
@@ -145,7 +138,7 @@ def probe(reach: tuple[Path, ...] = ()) -> Bubblewrap:
 def shortfall(complaints: list[str]) -> str:
     """Why the strongest form was not taken, and the next step."""
     if not complaints:  # it was not even tried
-        return "this root cannot become other users: start the agent as an ordinary user"
+        return trying.NO_OTHER_USERS
     return f"{complaints[0]}: {advice(complaints[0])}"
 
 
@@ -159,47 +152,11 @@ def candidates(program: str) -> Iterator[Bubblewrap]:
             yield Bubblewrap(program, fresh_proc, disable_userns)
 
 
-def attempt(jail: Bubblewrap, work: Path, reach: tuple[Path, ...]) -> str:
+def attempt(jail: Bubblewrap, reach: tuple[Path, ...]) -> str:
     """What is wrong with this form; nothing if it works."""
-    mounts = tuple(Mount(path, f"{REACH}/{number}") for number, path in enumerate(reach))
-    places = [mount.target for mount in mounts] + interpreters(sys.executable)
-    try:
-        with contextlib.ExitStack() as stack:
-            user = stack.enter_context(identity.claimed()) if jail.own_user else None
-            if user is not None:
-                identity.give(user, [work])
-            argv = ("python", "-I", "-S", f"{PACKAGE}/confined.py", str(user or 1000), *places)
-            env = {"LD_LIBRARY_PATH": os.environ.get("LD_LIBRARY_PATH", "")}  # noqa: TID251 (our own Python may need it)
-            phases = ((Phase.STARTUP, SECONDS),)
-            said = told(jail, Spec(argv, work, env, phases, Limits(memory_bytes=2**30), mounts, user=user))
-        for mount in mounts:
-            said = said.replace(mount.target, str(mount.source))
-        return "" if said == "fine" else said
-    except SandboxError as error:
-        return str(error)
-
-
-def told(jail: Bubblewrap, spec: Spec) -> str:
-    """What the check in this form says, or why it could not."""
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        try:
-            done = subprocess.run(
-                jail.wrap(spec),
-                env=launch.loader(spec),
-                stdin=theirs.fileno(),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                timeout=SECONDS,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            return str(error)
-        theirs.close()
-        heard = ours.recv(4096).decode(errors="replace")  # of the keeper
-        failed = [line.removeprefix("failed ") for line in heard.splitlines() if line.startswith("failed ")]
-        lines = done.stdout.decode(errors="replace").strip().splitlines()
-        return (failed or lines or [f"exit code {done.returncode}"])[-1]
+    above, others = trying.split(reach)
+    mounts = tuple(Mount(path, f"{REACH}/{number}") for number, path in enumerate(others))
+    return trying.complaint(jail, trying.Claim(Path(PACKAGE), (1000, 1000), mounts, above))
 
 
 def advice(complaint: str, switches: Path = Path("/proc/sys")) -> str:

@@ -21,6 +21,7 @@ import os
 import re
 import secrets
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -28,7 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from sandbox import systemd
-from sandbox.group import Group, below, discard, put
+from sandbox.group import Group, age, below, discard, put
 from sandbox.processes import descendants
 from sandbox.spec import Limits, SandboxError
 from sandbox.systemd import NotDelegated
@@ -37,6 +38,7 @@ MADE = re.compile(r"agent-(\d+)-(\w+)")  # our groups: the process that made it,
 LEAF = "self"  # instead of a token: the group in which the agent itself is
 NEEDED = ("memory", "pids")
 MOVE_SECONDS = 5.0
+FRESH_SECONDS = 300.0  # an empty group this young may be that of an agent whose process we cannot see
 PROBE = Limits(memory_bytes=2**30)
 CGROUP, MOUNTS = Path("/proc/self/cgroup"), Path("/proc/self/mountinfo")
 ALONE = "start the agent in a writable cgroup v2 folder that holds no other process"
@@ -90,9 +92,11 @@ def _settled() -> Delegation:
     try:
         home, how = settled(own())
         tried(home)
+        clear(home)
     except NotDelegated as no:
         return Delegation(None, str(no), no.advice)
-    clear(home)
+    except OSError as error:
+        return Delegation(None, f"the control groups cannot be looked at: {error}", ALONE)
     return Delegation(home, how)
 
 
@@ -210,7 +214,8 @@ def tried(home: Path) -> None:
     Raises:
         NotDelegated: that does not work.
     """
-    child = subprocess.Popen(["sleep", "60"], stdin=subprocess.DEVNULL)
+    sleeper = [sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)"]
+    child = subprocess.Popen(sleeper, stdin=subprocess.DEVNULL)
     try:
         with below(home, secrets.token_hex(6), PROBE) as group:
             group.add([child.pid])
@@ -226,11 +231,12 @@ def tried(home: Path) -> None:
 
 
 def clear(home: Path) -> None:
-    """Removes empty groups below `home` of agents that have died without removing them."""
+    """Removes empty groups below `home` of agents that have died without removing them, if they are not fresh."""
     for group in home.iterdir():
         found = MADE.fullmatch(group.name)
-        if found and not lives(int(found[1])):
-            discard(group)
+        with contextlib.suppress(FileNotFoundError):  # its agent has just removed it
+            if found and not lives(int(found[1])) and age(group) > FRESH_SECONDS:
+                discard(group)
 
 
 def lives(pid: int) -> bool:

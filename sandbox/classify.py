@@ -129,7 +129,7 @@ def _amount(evidence: Evidence, reason: Stopped) -> str:
 _GPU_WORDS = {"in_use_bytes": "in use", "limit_bytes": "limit"}
 _STOPPED: dict[Stopped, tuple[Outcome, Kind | None, str]] = {
     Stopped.DISK: (Outcome.DISK_FULL, Kind.DISK_FULL, "its writable folders passed the disk limit"),
-    Stopped.FREE_DISK: (Outcome.LOST, None, "the machine's disk is nearly full, whoever filled it: it was ended"),
+    Stopped.FREE_DISK: (Outcome.DISK_FULL, Kind.DISK_FULL, "the machine's disk was nearly full, whoever filled it"),
     Stopped.PROCESSES: (Outcome.CRASH, Kind.PROCESS_LIMIT, "it started more processes than its limit"),
     Stopped.OUTPUT: (Outcome.CRASH, Kind.OUTPUT_LIMIT, "it printed more than its limit"),
     Stopped.STALLED: (Outcome.STALLED, Kind.STALLED, "it showed no output and no activity for too long"),

@@ -13,7 +13,7 @@ from pathlib import Path
 from sandbox import allowed
 from sandbox.spec import Spec
 
-PRIVATE = ("/tmp", "/dev/shm")
+IN_MEMORY = ("/tmp", "/dev/shm")  # its own
 SHARE = 4  # each of them has this part of the memory
 NEEDED = (19, 21)  # CAP_SYS_PTRACE, to look into these folders from outside, and CAP_SYS_ADMIN
 
@@ -34,7 +34,7 @@ class Place:
 
 def flags(spec: Spec, rules: Iterable[tuple[str, str]]) -> list[str]:
     """The flags for what `rules` (see `sandbox.allowed.rules`) allow, and for what stands in for something else."""
-    private = [Path(folder).resolve() for folder in PRIVATE if Path(folder).is_dir()]
+    private = [Path(folder).resolve() for folder in IN_MEMORY if Path(folder).is_dir()]
     places = placed(rules, private)
     over = outermost({*private, *shut(places)})
     masks = {Path(name): Place(mount.source, False) for mount in allowed.masks(spec) for name in names(mount.target)}

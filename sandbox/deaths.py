@@ -25,6 +25,7 @@ from sandbox.supervise import run
 MEMORY_BYTES = 2 * 2**30
 FILE_BYTES, SHARED_FILE_BYTES = 2**29, 4 * 2**30
 SECONDS, SHORT_SECONDS = 40.0, 4.0
+EXAMPLE = "`# EXPECT oom_host: why`"
 OWN_SHARED_MEMORY = ("namespace",)  # jails in which /dev/shm is the trial's own
 _EXPECT = re.compile(r"#\s*EXPECT\s+(\w+(?:\s?\|\s?\w+)*)\s*(?:$|[:(\s,])\s*(.*)")
 _OLDER: dict[str, tuple[Kind | Outcome, ...]] = {
@@ -71,12 +72,21 @@ def load(folder: Path) -> list[Case]:
     """The scripts of a folder, by name.
 
     Raises:
-        SandboxError: no such folder, no scripts in it, or one whose first line does not say what to expect.
+        SandboxError: no such folder, no scripts in it, or one that cannot be read or does not say what to expect.
     """
-    paths = sorted(folder.glob("*.py")) if folder.is_dir() else []
+    if not folder.is_dir():
+        raise SandboxError(f"there is no folder {folder}: name one of .py files that begin with {EXAMPLE}")
+    paths = sorted(folder.glob("*.py"))
     if not paths:
-        raise SandboxError(f"there are no scripts in {folder}: name a folder of .py files that begin with # EXPECT")
-    return [case_of(path, path.read_text(encoding="utf-8")) for path in paths]
+        raise SandboxError(f"there are no scripts in {folder}: name a folder of .py files that begin with {EXAMPLE}")
+    return [case_of(path, _text(path)) for path in paths]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SandboxError(f"{path} cannot be read as a script ({error}): leave it out") from error
 
 
 def case_of(path: Path, text: str) -> Case:
@@ -87,7 +97,7 @@ def case_of(path: Path, text: str) -> Case:
     """
     match = _EXPECT.match(text.partition("\n")[0])
     if match is None:
-        raise SandboxError(f"{path} does not say how it ends: begin it with a line like `# EXPECT oom_host: why`")
+        raise SandboxError(f"{path} does not say how it ends: begin it with a line like {EXAMPLE}")
     allowed = tuple(known for word in match[1].split("|") for known in _class(path, word.strip()))
     return Case(path, text, allowed, match[2].rstrip(")"))
 

@@ -1,13 +1,13 @@
 """The devices of a jail with its own /dev: which nodes a program that may use a GPU is shown, and under what number.
 
 Written from the documentation of the drivers of NVIDIA, AMD and WSL. Only NVIDIA's nodes can be shown one by one: a
-program whose environment lists numbers in CUDA_VISIBLE_DEVICES gets those GPUs and no other, whatever it does to that
-variable.
+program whose environment lists GPUs in CUDA_VISIBLE_DEVICES gets those and no other, whatever it does to that variable.
 """
 
 import stat
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from sandbox.gpu import shown
 from sandbox.spec import SandboxError
@@ -26,37 +26,62 @@ def nodes(env: Mapping[str, str], root: Path = Path("/")) -> list[Path]:
 
 
 def renumbered(env: Mapping[str, str], root: Path = Path("/")) -> dict[str, str]:
-    """The variable that names the same GPUs where only those are shown: CUDA counts the ones that it can open."""
+    """The variable that names the same GPUs where only those are shown: CUDA counts the ones that it can open.
+
+    UUIDs stay as they are.
+    """
     chosen = picked(env, root)
-    if chosen is None:
+    if chosen is None or not all(name.isdigit() for name in shown(env) or ()):
         return {}
-    places = [minor for minor, _ in gpus(root) if minor in chosen]
+    places = [gpu.minor for gpu in gpus(root) if gpu.minor in chosen]
     return {"CUDA_VISIBLE_DEVICES": ",".join(str(places.index(minor)) for minor in chosen)}
 
 
 def picked(env: Mapping[str, str], root: Path) -> list[int] | None:
     """The minor numbers of the nodes of the listed GPUs, in their order; None if all are to be shown.
 
-    Those are named by anything but numbers, or numbered in an order that cannot be known here: CUDA counts unequal GPUs
-    by speed unless told otherwise.
+    Those are parts of GPUs, are named by UUIDs that the driver does not tell, or numbered in an order that cannot be
+    known here: CUDA counts unequal GPUs by speed unless told otherwise.
     """
     names, every = shown(env), gpus(root)
-    by_place = env.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID" or len({model for _, model in every}) == 1
-    if names is None or not by_place or not all(name.isdigit() for name in names):
+    if names is None:
         return None
-    numbers = [int(name) for name in names]
-    valid = next((at for at, number in enumerate(numbers) if number >= len(every)), len(numbers))
-    return [every[number][0] for number in numbers[:valid]]
+    by_place = env.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID" or len({gpu.model for gpu in every}) == 1
+    told = bool(every) and all(gpu.uuid.startswith("GPU-") and "?" not in gpu.uuid for gpu in every)
+    if not all(by_place if name.isdigit() else told and name.startswith("GPU-") for name in names):
+        return None
+    found = []
+    for name in names:
+        gpu = _named(name, every)
+        if gpu is None:  # CUDA shows none of those behind it either
+            break
+        found.append(gpu.minor)
+    return found
 
 
-def gpus(root: Path) -> list[tuple[int, str]]:
-    """(minor number, model) of NVIDIA's GPUs that have a node, by their place on the bus."""
+class Gpu(NamedTuple):
+    """One of NVIDIA's GPUs, as its driver tells."""
+
+    minor: int
+    model: str
+    uuid: str  # question marks as long as nothing has used it; empty where the driver has no such line
+
+
+def _named(name: str, every: list[Gpu]) -> Gpu | None:
+    """The GPU of a number or of the beginning of a UUID; None if there is none."""
+    if name.isdigit():
+        return every[int(name)] if int(name) < len(every) else None
+    return next((gpu for gpu in every if gpu.uuid.startswith(name)), None)
+
+
+def gpus(root: Path) -> list[Gpu]:
+    """NVIDIA's GPUs that have a node, by their place on the bus."""
     found = []
     for folder in sorted((root / "proc/driver/nvidia/gpus").glob("*")):
         lines = (folder / "information").read_text(errors="replace").splitlines()
         told = {name.strip(): text.strip() for name, _, text in (line.partition(":") for line in lines)}
         if (root / f"dev/nvidia{told.get('Device Minor')}").exists():
-            found.append((int(told["Device Minor"]), told.get("Model", "")))
+            found.append(Gpu(int(told["Device Minor"]), told.get("Model", ""), told.get("GPU UUID", "")))
     return found
 
 

@@ -178,11 +178,14 @@ class DiskWatch:
         return found.bytes > self._limits.disk_bytes or found.files > self._limits.files
 
 
-def owned_bytes(folder: Path, user: int) -> int:
-    """Bytes of what lies below `folder` and belongs to `user`."""
-    total = 0
-    for entry in entries([folder]):
+def owned_bytes(folder: Path, user: int) -> Iterator[dict[int, int]]:
+    """Bytes so far, on each device, of what lies below `folder` and belongs to `user`; told now and then."""
+    found: dict[int, int] = {}
+    for count, entry in enumerate(entries([folder])):
+        if count % ENTRIES == 0:
+            yield found
         with contextlib.suppress(OSError):
             status = entry.stat(follow_symlinks=False)
-            total += status.st_blocks * 512 if status.st_uid == user else 0
-    return total
+            if status.st_uid == user:
+                found[status.st_dev] = found.get(status.st_dev, 0) + status.st_blocks * 512
+    yield found

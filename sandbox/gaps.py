@@ -1,8 +1,7 @@
 """A second filter of system calls for the landlock level: what Landlock does not judge, and a namespace would keep.
 
-It refuses what leaves something behind or reaches others by a way that is not a path: System V shared memory,
-semaphores and messages, POSIX message queues, watching folders that may not be listed, extended attributes (access
-lists among them). Honest training uses none of these; the POSIX shared memory of torch and Python is something else.
+It refuses what leaves something behind or reaches others by a way that is not a path: watching folders that may not be
+listed, extended attributes (access lists among them). Honest training uses none of these.
 
 For a program that shares its user with others it also stops all that would change another process, its limits (one of
 processor time kills), priority and processors, and all that would change another file, its mode, times, owner and
@@ -30,19 +29,6 @@ from sandbox.spec import SandboxError
 
 EPERM = errno.EPERM
 DENIED: dict[str, tuple[int | None, int | None, int]] = {  # name -> (number on x86_64, on aarch64, error)
-    "shmget": (29, 194, EPERM),
-    "semget": (64, 190, EPERM),
-    "msgget": (68, 186, EPERM),
-    "mq_open": (240, 180, EPERM),
-    "mq_unlink": (241, 181, EPERM),
-    "shmat": (30, 196, EPERM),
-    "shmctl": (31, 195, EPERM),
-    "semctl": (66, 191, EPERM),
-    "semop": (65, 193, EPERM),
-    "semtimedop": (220, 192, EPERM),
-    "msgctl": (71, 187, EPERM),
-    "msgsnd": (69, 189, EPERM),
-    "msgrcv": (70, 188, EPERM),
     "inotify_add_watch": (254, 27, EPERM),
     "setxattr": (188, 5, errno.ENOTSUP),
     "lsetxattr": (189, 6, errno.ENOTSUP),

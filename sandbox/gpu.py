@@ -11,12 +11,13 @@ import contextlib
 import itertools
 import re
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sandbox import allocator
+from sandbox.processes import born
 from sandbox.spec import SandboxError, Spec
 
 DRIVERS = ("/dev/nvidiactl", "/dev/dxg")  # without either of them nothing is imported
@@ -40,6 +41,8 @@ class Gauge:
     tree's own is counted. Where it does not (many containers, MIG without the right, WSL), what is above the level of
     the device when the gauge was made counts as the tree's: the slot must then be nobody else's.
 
+    Processes are given with the time they were born (`processes.born`): a number used again is somebody else's.
+
     Every method raises SandboxError when NVML does not answer any more.
     """
 
@@ -47,9 +50,9 @@ class Gauge:
         self._nvml = nvml
         self._devices = [Device(name, handle, self._memory(handle).used) for name, handle in handles]
 
-    def used_bytes(self, pids: Collection[int]) -> int:
-        """Bytes that the processes `pids` hold on that GPU where they hold most."""
-        return max(self._used(device, pids) for device in self._devices)
+    def used_bytes(self, births: Mapping[int, int]) -> int:
+        """Bytes that these processes hold on that GPU where they hold most."""
+        return max(self._used(device, births) for device in self._devices)
 
     def total_bytes(self) -> int:
         """Size of the smallest of the GPUs."""
@@ -59,33 +62,32 @@ class Gauge:
         """Whether any of the GPUs has computed lately; one that cannot tell (MIG) counts as busy."""
         return any(self._busy(device) for device in self._devices)
 
-    def held(self, pids: Collection[int]) -> str:
+    def held(self, births: Mapping[int, int]) -> str:
         """What is not given back of the memory of processes that have ended; empty if nothing."""
-        return "; ".join(filter(None, (self._held(device, pids) for device in self._devices)))
+        return "; ".join(filter(None, (self._held(device, births) for device in self._devices)))
 
-    def released(self, pids: Collection[int], seconds: float) -> bool:
+    def released(self, births: Mapping[int, int], seconds: float) -> bool:
         """Waits up to `seconds` until nothing is held: the driver frees memory some time after the end."""
         until = time.monotonic() + seconds
-        while self.held(pids):
+        while self.held(births):
             if time.monotonic() >= until:
                 return False
             time.sleep(POLL_SECONDS)
         return True
 
-    def _used(self, device: Device, pids: Collection[int]) -> int:
+    def _used(self, device: Device, births: Mapping[int, int]) -> int:
         processes = self._processes(device)
         if _told(processes):
-            return sum(held or 0 for pid, held in processes.items() if pid in pids)
+            return sum(processes[pid] or 0 for pid in _own(processes, births))
         return max(0, int(self._memory(device.handle).used) - device.level)
 
-    def _held(self, device: Device, pids: Collection[int]) -> str:
+    def _held(self, device: Device, births: Mapping[int, int]) -> str:
         processes = self._processes(device)
-        if left := sorted(set(pids) & set(processes)):
-            return f"{device.name} holds memory of the ended process {', '.join(map(str, left))}"
         above = self._memory(device.handle).used - device.level
-        if not _told(processes) and above > SLACK_BYTES:
-            return f"{device.name} holds {above / 2**30:.1f} GiB more than before the trial"
-        return ""
+        if _told(processes):
+            left = _own(processes, births) if above > 0 else []  # else those numbers are of another process list
+            return f"{device.name} holds memory of the ended process {', '.join(map(str, left))}" if left else ""
+        return f"{device.name} holds {above / 2**30:.1f} GiB more than before the trial" if above > SLACK_BYTES else ""
 
     def _busy(self, device: Device) -> bool:
         try:
@@ -115,6 +117,11 @@ def _told(processes: Mapping[int, int | None]) -> bool:
     """Whether the driver tells the memory of each process, by numbers that mean something here."""
     known = bool(processes) and None not in processes.values()
     return known and any(Path(f"/proc/{pid}").exists() for pid in processes)
+
+
+def _own(processes: Iterable[int], births: Mapping[int, int]) -> list[int]:
+    """Those of `processes` that are in `births`, alive or ended; not who was given the number of one that has ended."""
+    return sorted(pid for pid in processes if pid in births and born(pid) in (births[pid], None))
 
 
 @contextlib.contextmanager

@@ -12,11 +12,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from sandbox import launch
 from sandbox.processes import signal_all
 from sandbox.spec import Limits, SandboxError, SurvivorsLeft
 
 PATIENCE_SECONDS = 10.0
-LEAST_PIDS = 4096  # threads count too, and a framework starts one per core and pool
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Group:
         if (self.path / "memory.swap.max").exists():  # a kernel without swap has no such file
             put(self.path / "memory.swap.max", "0")
         put(self.path / "memory.oom.group", "1")
-        put(self.path / "pids.max", str(max(LEAST_PIDS, 16 * limits.processes)))
+        put(self.path / "pids.max", str(launch.most_tasks(limits.processes)))
 
     def add(self, pids: Iterable[int]) -> None:
         """Moves processes into the group; what they start from then on is in it too. Who has ended is passed over."""
@@ -61,7 +61,7 @@ class Group:
         """Kills everybody in it, who is being started meanwhile included. They end a moment later."""
         try:
             put(self.path / "cgroup.kill", "1")
-        except FileNotFoundError:  # before Linux 5.14
+        except OSError:  # before Linux 5.14, or not ours to write any more
             kill_each(self.path)
 
     def remove(self) -> None:
@@ -124,6 +124,11 @@ def members(group: Path) -> list[int]:
         with contextlib.suppress(OSError):  # it has just been removed
             found += [int(line) for line in (Path(folder) / "cgroup.procs").read_text().split()]
     return found
+
+
+def age(group: Path) -> float:
+    """Seconds since it was made or changed; fewer where the kernel has meanwhile forgotten when."""
+    return time.time() - group.stat().st_mtime  # noqa: TID251 (a date is compared, no budget kept)
 
 
 def kill_each(group: Path) -> None:

@@ -1,7 +1,8 @@
 """A user of its own for each program that root runs, so that untrusted code is never the kernel's user 0.
 
-`claimed()` picks a number that nobody has: no entry among the users, no process, and no other run, which a lock shows
-that ends with its holder. `give` hands over the folders that the program writes to.
+`claimed()` picks a number that nobody has: no entry among the users, no process, nothing in the shared folders, and no
+other run, which a lock shows that ends with its holder. What is left in those folders at the end is therefore the
+program's, and is removed. `give` hands over the folders that the program writes to.
 
 Not covered: a user that only another container of the same machine knows, and files with that number elsewhere on the
 disk: the jail keeps the program from both.
@@ -19,6 +20,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from sandbox import leftovers
 from sandbox.spec import SandboxError
 
 USERS = range(50_000, 59_000)  # between the people and the ranges of systemd and of containers
@@ -47,10 +49,10 @@ def mapped(table: Path) -> bool:
 
 @contextlib.contextmanager
 def claimed() -> Iterator[int]:
-    """The number of a user and of its group that nobody else has as long as this lasts.
+    """The number of a user and of its group that nobody else has as long as this lasts; what it leaves is removed.
 
     Raises:
-        SandboxError: none is free.
+        SandboxError: none is free, or something that it left cannot be removed.
     """
     first = random.randrange(len(USERS))
     for user in (*USERS[first:], *USERS[:first]):
@@ -59,11 +61,30 @@ def claimed() -> Iterator[int]:
                 lock.bind(f"\0autoresearch-user-{user}")  # gone with its holder, however that ends
             except OSError:  # another run's
                 continue
-            if named(user) or user in in_use():
+            if named(user) or user in in_use() or leftovers.traces(user):
                 continue
-            yield user
+            with swept(user):
+                yield user
             return
     raise SandboxError(f"no free user between {USERS.start} and {USERS.stop - 1}: end what runs as one of them")
+
+
+@contextlib.contextmanager
+def swept(user: int) -> Iterator[None]:
+    """Removes at the end what `user` left. An exception under way goes on, with a note of what cannot be removed."""
+    try:
+        yield
+    except BaseException as error:
+        if kept := leftovers.remove(user):
+            error.add_note(unremoved(user, kept))
+        raise
+    if kept := leftovers.remove(user):
+        raise SandboxError(unremoved(user, kept))
+
+
+def unremoved(user: int, kept: list[str]) -> str:
+    """What is told of that, with the next step."""
+    return f"user {user} of a trial left {', '.join(kept[:5])}, which cannot be removed: do so by hand"
 
 
 def named(user: int) -> bool:

@@ -1,5 +1,6 @@
 """Which jail a run gets. The choice is made by trying, told in a sentence, never made weaker in silence."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from sandbox.unconfined import Unconfined
 
 CONFINING = ("namespace", "landlock")  # strongest first
 LEVELS = ("auto", *CONFINING, "none")
+NOT_LINUX = "trials need Linux: run the agent on a Linux machine, or in a virtual machine or container of one"
 OPEN = "running without a jail: the edited script can read, write and reach all that you can"
 
 
@@ -24,6 +26,10 @@ class Jail(Protocol):
     @property
     def own_user(self) -> bool:
         """Whether a program becomes a user of its own, whom `run` names in `Spec.user`: so it is under root."""
+
+    @property
+    def short(self) -> str:
+        """Why it is not a form that keeps more, and the next step, in one clause; empty where no other would."""
 
     def promises(self) -> frozenset[Promise]:
         """What it enforces on this machine."""
@@ -48,11 +54,13 @@ def pick(level: str, reach: tuple[Path, ...] = ()) -> Picked:
         reach: existing files and folders that a trial has to reach: the form of the jail that is taken can show them.
 
     Raises:
-        JailUnavailable: the level is unknown, does not work here, or is `auto` and nothing that confines works:
-            a run without a jail has to be asked for by name.
+        JailUnavailable: this is not Linux, the level is unknown, does not work here, or is `auto` and nothing that
+            confines works: a run without a jail has to be asked for by name.
     """
     if level not in LEVELS:
         raise JailUnavailable(f"there is no jail {level!r}: choose one of {', '.join(LEVELS)}")
+    if sys.platform != "linux":
+        raise JailUnavailable(NOT_LINUX)
     if level == "none":
         return Picked(Unconfined(), f"jail 'none' was asked for; {OPEN}")
     if level != "auto":
@@ -65,27 +73,15 @@ def pick(level: str, reach: tuple[Path, ...] = ()) -> Picked:
         except JailUnavailable as error:
             advice = "mend one of the two, or run without a jail: --sandbox none"
             raise JailUnavailable(f"no jail works here: {better}; {error}; {advice}") from error
-        return Picked(jail, f"{better}; landlock works here and keeps {kept(jail)}")
+        return Picked(jail, f"{better}; {_told(jail).why}")
 
 
 _PROBES: dict[str, Callable[[tuple[Path, ...]], Jail]] = {"namespace": bubblewrap.probe, "landlock": landlock.probe}
 
 
-def demand(picked: Picked, promises: frozenset[Promise]) -> None:
-    """Sees to it that the jail keeps what was required.
-
-    Raises:
-        JailUnavailable: it does not.
-    """
-    missing = ", ".join(sorted(promises - picked.jail.promises()))
-    if missing:
-        advice = f"({picked.why}); `agent doctor` says what would improve this machine"
-        raise JailUnavailable(f"--require: the jail {picked.jail.name} does not keep {missing} {advice}")
-
-
 def _told(jail: Jail) -> Picked:
     program = {"namespace": "bubblewrap"}.get(jail.name, jail.name)
-    short = f" ({jail.short})" if isinstance(jail, bubblewrap.Bubblewrap) and jail.short else ""
+    short = f" ({jail.short})" if jail.short else ""
     return Picked(jail, f"{program} works here and keeps {kept(jail)}{short}")
 
 

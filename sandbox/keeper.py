@@ -96,12 +96,19 @@ class Keeper:
                 self.ended = True
                 self.tell(f"status {status}")
 
+    def hear(self) -> str:
+        """What the supervisor wants: `end`, or `gone` when there is none any more."""
+        try:
+            return "end" if os.read(self.control, 64) else "gone"
+        except OSError:  # it has ended without reading what we told
+            return "gone"
+
     def wait(self, seconds: float | None = None) -> str:
         """Waits for one event; answers `end`, `gone` or, for anything else, an empty string."""
         answer = ""
         for descriptor, _ in self.poller.poll(None if seconds is None else max(1, int(seconds * 1000))):
             if descriptor == self.control:
-                answer = "end" if os.read(self.control, 64) else "gone"
+                answer = self.hear()
                 if answer == "gone":  # and it stays so: no need to hear it again
                     self.poller.unregister(self.control)
             elif signal.SIGTERM in os.read(self.wake, 4096):  # sent when the supervisor's thread dies
@@ -123,14 +130,26 @@ class Keeper:
             self.next_stroke = time.monotonic() + STROKE_SECONDS
             kill_user(self.user)
         if not self.ended:
-            os.killpg(self.program, signal.SIGKILL)  # nearly always that is everybody
+            signal_all([-self.program], signal.SIGKILL)  # nearly always that is everybody
         below = descendants(os.getpid())
         kill_groups(below)
         signal_all(below, signal.SIGSTOP)  # who is stopped forks no more
         signal_all(below, signal.SIGKILL)
 
     def hold(self) -> None:
-        """Returns when nobody is left below."""
+        """Returns, or raises, when nobody is left below."""
+        try:
+            self.attend()
+        finally:
+            self.reap()
+            while not self.empty:
+                with contextlib.suppress(OSError):  # the next stroke may be luckier
+                    self.kill()
+                time.sleep(0.002)  # they need the processor to die
+                self.reap()
+
+    def attend(self) -> None:
+        """Returns when the program has ended, or all shall be killed; having asked them to end, if told so."""
         answer = ""
         while not self.ended and not answer:
             answer = self.wait()
@@ -139,11 +158,6 @@ class Keeper:
             until = time.monotonic() + GRACE_SECONDS
             while not self.empty and answer == "end" and (left := until - time.monotonic()) > 0:
                 answer = self.wait(left) or "end"
-        self.reap()
-        while not self.empty:
-            self.kill()
-            time.sleep(0.002)  # they need the processor to die
-            self.reap()
 
 
 def hurry() -> None:
@@ -169,8 +183,6 @@ def prepare(plan: Plan) -> None:
         mounts.arrange(plan.flags)
     for (folder,) in plan.flags["--folder"]:
         os.makedirs(folder, mode=0o700, exist_ok=True)
-        for (user,) in plan.flags["--user"]:
-            os.chown(folder, int(user), int(user))
     for path, text in plan.flags["--file"]:
         with open(path, "x") as file:
             file.write(text)

@@ -31,12 +31,14 @@ _FORMS = (  # strongest first: the first form found decides
         Lack.SHARED,
         r"insufficient shared memory|out of shared memory|killed by signal: Bus error"
         r"|unable to (?:open shared memory object|write to file </torch_|allocate shared memory)"
-        r"|Couldn't allocate shared memory segment|No space left on device: '/(?:dev/shm|psm_)",
+        r"|Couldn't allocate shared memory segment|No space left on device: '/(?:dev/shm|psm_)"
+        r"|shared memory segment /dev/shm/",
     ),
     (
         Lack.GPU,
         r"\bcuda\.OutOfMemoryError|torch\.OutOfMemoryError|(?:CUDA|HIP|XPU|MPS backend) out of memory"
         r"|(?:CUDA|CUDA driver|HIP|XPU|Triton) [Ee]rror(?: \[\w{1,9}\])?: out of memory"
+        r"|cuda runtime error \(2\) : out of memory"
         r"|[Cc]uda failure.{0,20}out of memory|cuda(?:Malloc|HostAlloc)\w{0,20} failed.{0,60}out of memory"
         r"|would exceed allowed memory|(?:CUBLAS|CUDNN|CUSOLVER|CUSPARSE|HIPBLAS|ROCBLAS|MIOPEN)_STATUS_ALLOC_FAILED"
         r"|CUFFT_ALLOC_FAILED|cudaErrorMemoryAllocation|hipErrorOutOfMemory|(?:CUDA|HIP)_ERROR_OUT_OF_MEMORY"
@@ -47,14 +49,16 @@ _FORMS = (  # strongest first: the first form found decides
     (
         Lack.MAYBE_GPU,
         r"(?:CUBLAS|CUDNN|CUSOLVER|CUSPARSE|HIPBLAS)_STATUS_NOT_INITIALIZED|[Uu]nable to find an engine"
-        r"|GET was unable to find an engine|CUDNN_STATUS_INTERNAL_ERROR_(?:HOST|DEVICE)_ALLOCATION_FAILED",
+        r"|Unable to find a valid cuDNN algorithm|GET was unable to find an engine"
+        r"|CUDNN_STATUS_INTERNAL_ERROR_(?:HOST|DEVICE)_ALLOCATION_FAILED",
     ),
     (
         Lack.HOST,
         r"\b_?(?:Array|Arrow)?MemoryError\b|can't allocate memory|not enough memory: you tried|std::bad_alloc"
         r"|C10 Out of Memory\. Trying|\[Errno 12\]|Cannot allocate memory|unable to mmap"
         r"|Unable to allocate \S{1,20} \S{1,5} for an array|memory allocation of \d{1,20} bytes failed"
-        r"|libgomp: Out of memory|LLVM ERROR: out of memory|node running low on memory|device:CPU:\d{1,3} by allocator",
+        r"|libgomp: Out of memory|LLVM ERROR: out of memory|node running low on memory"
+        r"|C error: out of memory|device:CPU:\d{1,3} by allocator",
     ),
     (
         Lack.DISK,
@@ -65,7 +69,7 @@ _FORMS = (  # strongest first: the first form found decides
 )
 _EVERY = tuple((kind, re.compile(form)) for kind, form in _FORMS)
 
-_SIZE = r"(\d[\d,]{0,30}(?:\.\d{1,9})?) ?([KMGTPE]i?B|[Bb]ytes|B)"
+_SIZE = r"(\d[\d,]{0,30}(?:\.\d{0,9})?) ?([KMGTPE]i?B|[Bb]ytes|B)"
 _NUMBERS = (
     ("requested_bytes", rf"(?:[Tt]ried to allocate|[Uu]nable to allocate|trying to allocate|allocating) {_SIZE}"),
     ("requested_bytes", rf"Requested {{1,30}}: {_SIZE}|memory allocation of {_SIZE} failed"),

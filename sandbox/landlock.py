@@ -30,35 +30,24 @@ Below version 2 nothing can be moved from one folder to another, its own include
 by its path or by opening it for reading, its own included.
 """
 
-import contextlib
 import hashlib
 import os
-import socket
-import subprocess
 import sys
-import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sandbox import allowed, confined, covers, devices, gaps, identity, launch, ruleset, seccomp
-from sandbox.places import interpreters
-from sandbox.spec import JailUnavailable, Limits, Phase, Promise, SandboxError, Spec
+from sandbox import allowed, confined, covers, devices, gaps, identity, launch, ruleset, seccomp, trying
+from sandbox.meter import MARKER
+from sandbox.spec import JailUnavailable, Promise, Spec
 from sandbox.unconfined import LONGEST_TEMPORARY, PRIVATE
 
-MARKER = "SANDBOX_RUN"  # as in `sandbox.meter`: tells one run from another
-NO_TRUNCATE, NO_TCP, NO_SCOPE, NO_SOCKET = 3, 4, 6, 9  # the versions from which Landlock knows of these
+NO_TRUNCATE, NO_SCOPE, NO_SOCKET = 3, 6, 9  # the versions from which Landlock knows of these
 ALWAYS = frozenset({Promise.FILES, Promise.NETWORK, Promise.SECRETS, Promise.TIME, Promise.DISK, Promise.OUTPUT})
+CAP_DAC_READ_SEARCH = 1 << 2
+MOUNTING = ("getting mounts", "keeping mounts", "hiding ", "covering ", "taking ")  # words of `sandbox.mounts`
+NO_MOUNTS = "this root may not mount: start the container with `--cap-add SYS_ADMIN --cap-add SYS_PTRACE`"
 APART = frozenset({Promise.SIGNALS, Promise.SURVIVORS, Promise.PIDS})
-TRY = """
-import itertools, os, sys
-sys.path.append(sys.argv[1])
-from confined import below, refused
-for path in sys.argv[3:]:
-    os.stat(path)
-    for found in itertools.islice(below(path), int(sys.argv[2])):
-        if refused(found): sys.exit(f"{found} is closed to the program")
-"""
 
 
 @dataclass(frozen=True)
@@ -71,6 +60,7 @@ class Landlock:
         searching: whether it then keeps the capability to read and enter what permissions close.
         root: whether it stays user 0 to the kernel.
         mounts: whether the user of its own has mounts of its own.
+        short: why it is not a form that keeps more, and the next step; empty where this user can have no better one.
     """
 
     abi: int
@@ -78,6 +68,7 @@ class Landlock:
     searching: bool = False
     root: bool = False
     mounts: bool = False
+    short: str = ""
     name: str = "landlock"
 
     def promises(self) -> frozenset[Promise]:
@@ -134,11 +125,6 @@ def alias(spec: Spec) -> str:
     return f"/tmp/trial-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
 
 
-def abi() -> int:
-    """The version of Landlock that this kernel has; 0 for none."""
-    return ruleset.abi()
-
-
 def candidates(version: int) -> Iterable[Landlock]:
     """The forms of the jail, strongest first."""
     if identity.can_change():
@@ -155,80 +141,60 @@ def probe(reach: tuple[Path, ...] = ()) -> Landlock:
     Raises:
         JailUnavailable: none works; the message is the next step.
     """
-    version = abi()
+    version = ruleset.abi()
     if version == 0:
-        advice = "Linux 5.13 or newer with `landlock` in its `lsm=` parameter has it (see /sys/kernel/security/lsm)"
-        raise JailUnavailable(f"Landlock is not available here: {advice}")
-    complaint = ""
+        needed = "Linux 5.13 or newer with `landlock` in its `lsm=` parameter has it (see /sys/kernel/security/lsm)"
+        raise JailUnavailable(f"Landlock is not available here: {needed}")
+    complaints: list[str] = []
     for jail in candidates(version):
-        try:
-            said = tried(jail, reach)
-        except SandboxError as error:
-            said = str(error)
-        if not said:
-            return jail
-        complaint = said
-    raise JailUnavailable(f"landlock does not work here ({complaint}){advice_for(reach)}")
+        complaint = attempt(jail, reach)
+        if not complaint:
+            return replace(jail, short=shortfall(jail, complaints))
+        complaints.append(complaint)
+    raise JailUnavailable(f"landlock does not work here ({complaints[-1]}): {advice(complaints[-1], reach)}")
 
 
-def tried(jail: Landlock, reach: tuple[Path, ...]) -> str:
-    """Starts a program that goes to each of `reach`; what it met, or nothing.
+def attempt(jail: Landlock, reach: tuple[Path, ...]) -> str:
+    """What is wrong with this form; nothing if it works.
 
-    It works, as a trial will, in the first of them, if that is a folder that we can write to. As a user of its own it
-    looks into them too: what the caller can read may be closed to that one.
+    As a user of its own it looks into all of `reach`: what the caller can read may be closed to that one.
     """
-    above = reach[0] if reach and reach[0].is_dir() and os.access(reach[0], os.W_OK) else None
-    reach = reach[1:] if above else reach
-    with user_of(jail) as user, tempfile.TemporaryDirectory(prefix=".probe-", dir=above or "/tmp") as name:
-        work = Path(name).resolve()
-        work.chmod(0o755)
-        if user is not None:
-            os.chown(work, user, user)
-        paths = [str(work), *interpreters(sys.executable), *(str(path.absolute()) for path in reach)]
-        entries = confined.ENTRIES if jail.own_user else 1  # of each
-        argv = ("python", "-I", "-S", "-c", TRY, str(launch.PACKAGE), str(entries), *paths)
-        spec = Spec(argv, work, {}, ((Phase.STARTUP, 20.0),), Limits(memory_bytes=2**30), user=user)
-        return started(jail.wrap(replace(spec, mounts=allowed.shown_for(reach))))
+    above, others = trying.split(reach)
+    claim = trying.Claim(
+        package=launch.PACKAGE,
+        user=(os.geteuid(), os.getegid()),
+        mounts=allowed.shown_for(others),
+        above=above,
+        kept=CAP_DAC_READ_SEARCH if jail.searching else 0,
+        bound=-1,  # only root can give those up
+        entries=confined.ENTRIES if jail.own_user else 1,
+    )
+    return trying.complaint(jail, claim)
 
 
-@contextlib.contextmanager
-def user_of(jail: Landlock) -> Iterator[int | None]:
-    """A user for it, if it wants one."""
+def shortfall(jail: Landlock, complaints: list[str]) -> str:
+    """Why it is not a form that keeps more, and the next step; nothing where this user can have no better one."""
+    if complaints:
+        return f"{complaints[0]}: {advice(complaints[0])}"
+    if jail.root:  # the others were not even tried
+        return trying.NO_OTHER_USERS
     if jail.own_user:
-        with identity.claimed() as user:
-            yield user
-    else:
-        yield None
+        return "" if jail.mounts else NO_MOUNTS
+    return "" if jail.abi >= NO_SCOPE else f"Landlock {jail.abi} does not stop signals: Linux 6.12 or newer does"
 
 
-def started(line: list[str]) -> str:
-    """Runs a command line of `wrap` to its end; what went wrong, or nothing."""
-    control, theirs = socket.socketpair()
-    with control, theirs, tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(
-            line, env={}, stdin=theirs.fileno(), stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-        )
-        theirs.close()
-        control.settimeout(20.0)
-        said = b""
-        with contextlib.suppress(OSError):
-            while chunk := control.recv(4096):
-                said += chunk
-        control.close()
-        process.wait(20.0)
-        if b"\nstatus 0\n" in said:
-            return ""
-        output.seek(0)
-        printed = output.read().decode(errors="replace").strip().splitlines()
-    words = said.decode(errors="replace").strip().splitlines()
-    return (words[-1] if words and "failed" in words[-1] else (printed or words or ["it said nothing"])[-1]).strip()
-
-
-def advice_for(reach: tuple[Path, ...]) -> str:
-    """The next step, where a folder is closed."""
-    if shut := closed((*reach, Path(sys.executable).resolve())):
-        return f": `chmod o+x {shut}`, or keep the project and its Python elsewhere"
-    return ": run `agent doctor`"
+def advice(complaint: str, reach: tuple[Path, ...] = ()) -> str:
+    """The next step after a complaint."""
+    path, is_closed, _ = complaint.partition(" is closed to the program")
+    if "No such file" in complaint:
+        return "give it paths that exist"
+    if any(word in complaint for word in MOUNTING):
+        return "start the container with `--security-opt apparmor=unconfined`"
+    if shut := closed([Path(path)] if is_closed else [*reach, Path(sys.executable).resolve()]):
+        return f"`chmod o+x {shut}`, or keep the project and its Python elsewhere"
+    if is_closed:
+        return f"let everybody read it: `chmod -R a+rX {path}`"
+    return "`agent doctor` says what else works here"
 
 
 def closed(paths: Iterable[Path]) -> Path | None:

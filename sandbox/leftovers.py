@@ -7,25 +7,34 @@ space of their own leave nothing here.
 import contextlib
 import ctypes
 import os
-import shutil
 from pathlib import Path
+
+from sandbox.removing import remove as remove_tree
 
 FOLDERS = (Path("/tmp"), Path("/dev/shm"), Path("/var/tmp"))
 IPC = ("shm", "sem", "msg")
 IPC_RMID = 0
 
 
-def remove(user: int) -> None:
-    """Removes what belongs to `user`, who has no process any more. As root."""
+def remove(user: int) -> list[str]:
+    """Removes what belongs to `user`, who has no process any more; answers with what stays. As root."""
     for folder in FOLDERS:
         for path in owned(folder, user):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # then it is in the answer
+                if path.is_dir():
+                    remove_tree(path)
+                else:
+                    path.unlink()
     for kind in IPC:
         for number in segments(kind, user):
             _forget(kind, number)
+    return traces(user)
+
+
+def traces(user: int) -> list[str]:
+    """What belongs to `user`: paths, and System V objects as `ipcs` names them."""
+    paths = [str(path) for folder in FOLDERS for path in owned(folder, user)]
+    return paths + [f"{kind} {number}" for kind in IPC for number in segments(kind, user)]
 
 
 def owned(folder: Path, user: int) -> list[Path]:

@@ -21,6 +21,7 @@ Sources: `linux/prctl.h`, `linux/capability.h`, `linux/securebits.h`.
 
 import contextlib
 import ctypes
+import errno
 import os
 import resource
 import signal
@@ -36,6 +37,7 @@ AMBIENT_RAISE, AMBIENT_CLEAR, SECCOMP_MODE_FILTER, CAPABILITIES_3 = 2, 4, 2, 0x2
 SECURE = 0x3  # user 0 is not given capabilities by `exec`, locked
 SECURE_ACCESS = 0xC  # access(2) answers with the capabilities that there are (gcc asks it), locked
 CAP_DAC_READ_SEARCH, LAST_CAPABILITY = 2, 63
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 CAPSET = {"x86_64": 126, "aarch64": 91}
 ARITY = {"--limit": 2, "--user": 1, "--search": 1, "--abi": 1, "--allow": 2, "--scope": 1, "--tcp": 1, "--show": 2}
 ARITY |= {"--make": 1, "--alias": 2, "--filter": 1, "--env": 2, "--cwd": 1}
@@ -51,18 +53,31 @@ def become(flags: Flags, argv: list[str], report: int) -> None:
         argv: the program and its arguments.
         report: descriptor that is closed by a successful `exec`; a lock that does not shut is told there.
     """
+    status = 126
+    try:
+        prepare(flags, report)
+        status = 127
+        start(flags, argv)
+    finally:
+        os._exit(status)
+
+
+def prepare(flags: Flags, report: int) -> None:
+    """Leaves the keeper and shuts the locks; whatever goes wrong is told: it is no failure of the program."""
     try:
         begin(report)
         shut(flags)
-    except (OSError, ValueError) as error:
+    except BaseException as error:
         os.write(report, f"a lock does not shut: {error}".encode(errors="replace"))
-        os._exit(126)
+        raise
+
+
+def start(flags: Flags, argv: list[str]) -> None:
+    """Starts the program in place of this one; returns where there is none."""
     try:
         os.execvpe(argv[0], argv, {name: value for name, value in flags["--env"]})
     except (OSError, ValueError) as error:
         os.write(2, f"{argv[0]} cannot be started: {error}\n".encode(errors="replace"))
-    finally:
-        os._exit(127)
 
 
 def begin(report: int) -> None:
@@ -113,11 +128,33 @@ def shut(flags: Flags) -> None:
 
 
 def make(flags: Flags) -> None:
-    """Makes folders. Already confined: whatever an earlier program left in their place leads nowhere."""
+    """Makes folders below `--cwd`, confined already."""
     for (folder,) in flags["--make"]:
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-        for (user,) in flags["--user"]:
-            os.chown(folder, int(user), int(user), follow_symlinks=False)
+        place = opened(folder, flags["--cwd"][0][0])
+        try:
+            os.fchmod(place, 0o700)
+            for (user,) in flags["--user"]:
+                os.fchown(place, int(user), int(user))
+        finally:
+            os.close(place)
+
+
+def opened(folder: str, top: str) -> int:
+    """Descriptor of a folder below `top`, made where it is missing.
+
+    An earlier program may have left anything on the way: Landlock lets a link lead nowhere, but does not judge a
+    change of owner. So no link is followed, and what is no folder makes room for one.
+    """
+    place = os.open(top, FOLDER & ~os.O_NOFOLLOW)
+    for name in filter(None, folder.removeprefix(top).split("/")):
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISDIR(os.lstat(name, dir_fd=place).st_mode):
+                os.unlink(name, dir_fd=place)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, 0o755, dir_fd=place)
+        above, place = place, os.open(name, FOLDER, dir_fd=place)
+        os.close(above)
+    return place
 
 
 def show(flags: Flags) -> None:
@@ -140,9 +177,16 @@ def show(flags: Flags) -> None:
 
 
 def hold(folder: str, top: str, user: int) -> None:
-    """Keeps what root owns in `folder` where it is, and every folder above it up to `top`."""
-    while folder == top or folder.startswith(f"{top}/"):
-        place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    """Keeps what root owns in `folder` where it is, and every folder above it up to `top`.
+
+    Raises:
+        OSError: a link on the way leads out of `top`.
+    """
+    folder, top = os.path.realpath(folder), os.path.realpath(top)
+    if os.path.commonpath([folder, top]) != top:
+        raise OSError(errno.EXDEV, "a mount cannot be shown behind a link that leads out of the work folder", folder)
+    while os.path.commonpath([folder, top]) == top:
+        place = opened(folder, top)
         try:
             os.fchown(place, 0, user)
             os.fchmod(place, 0o1770)

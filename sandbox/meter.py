@@ -18,12 +18,16 @@ import contextlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from sandbox import processes
 from sandbox.folders import owned_bytes
 from sandbox.processes import born, descendants
+from sandbox.slices import Bytes, Slices
+from sandbox.spec import SandboxError
 
+FILE_BYTES = 1024  # of the kernel's memory for a file in a file system in memory, about
 SHARED_MEMORY = Path("/dev/shm")
 MARKER = "SANDBOX_RUN"  # environment variable that carries the random token of a run
 
@@ -47,7 +51,7 @@ class Meter:
     """Follows the tree below process `root`, whose programs carry `token` or belong to `user` alone.
 
     Attributes:
-        ever: all processes seen so far.
+        ever: all processes seen so far -> when they were born.
     """
 
     def __init__(self, root: int, token: str, user: int | None = None) -> None:
@@ -60,8 +64,9 @@ class Meter:
         self._private: frozenset[int] = frozenset()  # devices of the jail's file systems in memory
         self._shared: frozenset[int] = frozenset()  # of the machine's
         self._keeper_born: int | None = None
+        self._open, self._owned = Slices(), Slices()
         self._nameless = 0  # bytes in memory files without a name, when last looked at
-        self.ever: set[int] = set()
+        self.ever: dict[int, int] = {}
 
     def settle(self) -> None:
         """Takes notice of the jail, once it stands: who holds the program, and what is memory in there."""
@@ -83,12 +88,11 @@ class Meter:
         found = [look(pid) for pid in self._seen]
         own, shared = sum(one for one, _ in found), sum(one for _, one in found)
         if exact:
-            nameless = processes.unlinked(list(self._seen))
-            self._nameless = sum(size for (device, _), size in nameless.items() if device in self._shared)
+            self._nameless = sum(size for device, size in self._unlinked().items() if device in self._shared)
         exact = exact or len(self._seen) < 2
         files = self._nameless + sum(map(used, self._mounts))  # mapped ones are shared memory as well
         if self._user is not None and not self._mounts:
-            files += owned_bytes(SHARED_MEMORY, self._user)
+            files += sum(self._owned.look(partial(owned_bytes, SHARED_MEMORY, self._user)).values())
         return Sample(own + (max(shared, files) if exact else shared + files), len(below) + len(astray), exact)
 
     def scan(self) -> None:
@@ -119,14 +123,24 @@ class Meter:
 
     def on_disk(self) -> int:
         """Bytes on disk in files without a name that the tree holds open."""
-        found = processes.unlinked(list(self._seen))
-        return sum(size for (device, _), size in found.items() if device not in self._private | self._shared)
+        found = self._unlinked()
+        return sum(size for device, size in found.items() if device not in self._private | self._shared)
+
+    def _unlinked(self) -> Bytes:
+        """Bytes in files without a name, on each device."""
+        return self._open.look(partial(processes.unlinked, list(self._seen)))
 
     def _notice(self, pids: Iterable[int]) -> None:
         for pid in pids:
             if (birth := born(pid)) is not None:
-                self._seen[pid] = birth
-                self.ever.add(pid)
+                self._seen[pid] = self.ever[pid] = birth
+
+
+def require_lists() -> None:
+    """Raises SandboxError where the kernel does not list the children of a process: no tree could be followed."""
+    if not processes.lists_children():
+        advice = "run the agent on a Linux kernel with CONFIG_PROC_CHILDREN, as distributions build it (not in gVisor)"
+        raise SandboxError(f"{processes.OWN_THREADS} lists no children, so trials cannot be watched: {advice}")
 
 
 def holder(root: int) -> int:
@@ -160,10 +174,11 @@ def memfd_device() -> int:
 
 
 def used(folder: str) -> int:
-    """Bytes in use on the file system of `folder`; 0 where it cannot be seen (any more)."""
+    """Bytes in use on the file system of `folder`, empty files included; 0 where it cannot be seen (any more)."""
     with contextlib.suppress(OSError):
         status = os.statvfs(folder)
-        return (status.f_blocks - status.f_bfree) * status.f_frsize
+        files = max(0, status.f_files - status.f_ffree)
+        return (status.f_blocks - status.f_bfree) * status.f_frsize + files * FILE_BYTES
     return 0
 
 

@@ -12,10 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from sandbox.meter import MARKER
 from sandbox.spec import Evidence, Limits, Promise, Stopped
 
 LIMITS = Limits(memory_bytes=2**28, processes=32, disk_bytes=2**25, files=200, output_bytes=2**20, log_bytes=2**16)
-OUR_ENV = ("BAIT", "SANDBOX_RUN", "PYTHONPATH", "PYTHONSAFEPATH")
+OUR_ENV = ("BAIT", MARKER, "PYTHONPATH", "PYTHONSAFEPATH")
 ALLOWED_ENV = ("HOME", "TMPDIR", "PATH", "LANG", "USER", "LOGNAME", "PWD", "LC_CTYPE", *OUR_ENV)
 
 
@@ -23,8 +24,9 @@ ALLOWED_ENV = ("HOME", "TMPDIR", "PATH", "LANG", "USER", "LOGNAME", "PWD", "LC_C
 class Bait:
     """What the probes go for, outside the jail."""
 
-    folder: Path  # holds `secret`; nothing may be written here
+    folders: tuple[Path, ...]  # each with a file `secret`, and a folder `open` for all users; nothing may be written
     work: Path
+    log: Path
     token: str  # in the secret, and in the victim's command line and environment
     port: int
     abstract: str  # name of a listening abstract socket
@@ -51,8 +53,8 @@ def said(evidence: Evidence, _: Bait) -> str:
 
 
 def written(evidence: Evidence, bait: Bait) -> str:
-    """Whether a file has appeared beside the secret."""
-    found = [path.name for path in bait.folder.iterdir() if path.name not in ("secret", "socket", "work", "log")]
+    """Whether a file has appeared where every user may write."""
+    found = [str(path) for folder in bait.folders for path in (folder / "open").iterdir()]
     return f"wrote {', '.join(found)}" if found else said(evidence, bait)
 
 
@@ -81,7 +83,7 @@ def stopped_for(reason: Stopped) -> Callable[[Evidence, Bait], str]:
 
 def flooded(evidence: Evidence, bait: Bait) -> str:
     """Whether more output was kept than allowed, or more was printed."""
-    kept = max((bait.folder / "log").stat().st_size, len(evidence.tail))
+    kept = max(bait.log.stat().st_size, len(evidence.tail))
     if kept > LIMITS.log_bytes + 100:
         return f"kept {kept} bytes of output"
     return stopped_for(Stopped.OUTPUT)(evidence, bait)
@@ -99,10 +101,10 @@ PROBES = (
     Probe(
         "read a secret file",
         Promise.FILES,
-        "if token in open(bait['secret']).read(): print('BREACH read', bait['secret'])",
+        "for p in bait['folders']: attempt(read, p + '/secret')",
         said,
     ),
-    Probe("write outside", Promise.FILES, "open(bait['folder'] + '/pwned', 'w').write('x')", written),
+    Probe("write outside", Promise.FILES, "for p in bait['folders']: attempt(open, p + '/open/x', 'w')", written),
     Probe(
         "write to system folders",
         Promise.FILES,
@@ -137,7 +139,7 @@ PROBES = (
     Probe(
         "connect to a unix socket by its path",
         Promise.SOCKETS,
-        "socket.socket(socket.AF_UNIX).connect(bait['folder'] + '/socket'); print('BREACH connected')",
+        "socket.socket(socket.AF_UNIX).connect(bait['folders'][0] + '/socket'); print('BREACH connected')",
         said,
     ),
     Probe(
@@ -198,6 +200,8 @@ def pids():
 def look(pid, what):
     try: return token.encode() in open(f'/proc/{pid}/{what}', 'rb').read()
     except OSError: return False
+def read(path):
+    if token in open(path).read(): print('BREACH read', path)
 def made(folder):
     path = folder + '/.probe-' + token[:8]
     os.mkdir(path); os.rmdir(path); print('BREACH', folder, 'is writable')

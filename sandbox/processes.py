@@ -8,9 +8,12 @@ the keeper inside every jail uses it too.
 
 import os
 import signal
+from collections.abc import Iterator
 
-PAGE = os.sysconf("SC_PAGESIZE")
-UNITS = ((b"RssAnon:", 0), (b"VmSwap:", 0), (b"RssShmem:", 1))
+OWN_THREADS = "/proc/self/task"
+DESCRIPTORS = 100  # between two looks at the clock
+UNITS = ((b"RssAnon:", 0), (b"VmSwap:", 0), (b"VmPTE:", 0), (b"RssShmem:", 1))
+TABLES = ((b"VmPTE:", 0),)  # page tables: 1.5 TiB of zero pages take 3 GiB of them
 SHARES = ((b"Pss_Anon:", 0), (b"SwapPss:", 0), (b"Pss_Shmem:", 1))
 
 
@@ -30,6 +33,11 @@ def read(path: str) -> bytes:
         return b""
     finally:
         os.close(descriptor)
+
+
+def lists_children() -> bool:
+    """Whether this kernel tells the children of a process, without which no tree can be followed."""
+    return all(os.path.exists(f"{OWN_THREADS}/{thread}/children") for thread in os.listdir(OWN_THREADS))  # noqa: PTH110
 
 
 def descendants(pid: int) -> list[int]:
@@ -89,7 +97,38 @@ def kill_user(user: int) -> None:
 def born(pid: int) -> int | None:
     """When a process started, in clock ticks of the machine; None when it has ended, collected or not."""
     state, *numbers = read(f"/proc/{pid}/stat").rpartition(b")")[2].split() or (b"X",)
+    if state == b"Z" and lively(pid) is not None:
+        state = b"S"
     return None if state in (b"Z", b"X") else int(numbers[18])
+
+
+def lively(pid: int) -> str | None:
+    """The folder in /proc of a thread of the process that has not ended; None when all have.
+
+    A process lives on when its first thread has ended, and its own folder then tells nothing of memory and files.
+    """
+    folder = f"/proc/{pid}/task"
+    try:
+        threads = os.listdir(folder)
+    except OSError:
+        return None
+    for thread in threads:
+        state = read(f"{folder}/{thread}/stat").rpartition(b")")[2].split(None, 1)[:1]
+        if state and state[0] not in (b"Z", b"X"):
+            return f"{folder}/{thread}"
+    return None
+
+
+def told(pid: int, name: str, word: bytes = b"") -> bytes:
+    """A file of a process in /proc, such as `status`, by a thread that lives if the first one's says nothing.
+
+    `word` is what it must hold to say something.
+    """
+    text = read(f"/proc/{pid}/{name}")
+    if text and word in text:
+        return text
+    thread = lively(pid)
+    return text if thread is None else read(f"{thread}/{name}")
 
 
 def processor_ticks(pid: int) -> int:
@@ -108,13 +147,16 @@ def memory(pid: int) -> tuple[int, int]:
 
     Pages of files are left out: the kernel takes them back when memory is short (a memory-mapped data set).
     """
-    return _bytes(read(f"/proc/{pid}/status"), UNITS)
+    return _bytes(told(pid, "status", UNITS[0][0]), UNITS)
 
 
 def shares(pid: int) -> tuple[int, int]:
     """The same, with each shared page divided among its users; `memory` where the kernel does not tell."""
-    text = read(f"/proc/{pid}/smaps_rollup")
-    return _bytes(text, SHARES) if b"Pss_Anon:" in text else memory(pid)
+    text = told(pid, "smaps_rollup", SHARES[0][0])
+    if SHARES[0][0] not in text:
+        return memory(pid)
+    own, shared = _bytes(text, SHARES)
+    return own + _bytes(told(pid, "status", TABLES[0][0]), TABLES)[0], shared
 
 
 def _bytes(text: bytes, names: tuple[tuple[bytes, int], ...]) -> tuple[int, int]:
@@ -133,9 +175,7 @@ def everyone() -> list[int]:
 
 def marked(mark: bytes, since: int) -> list[int]:
     """Processes anywhere on the machine, born at `since` or later, with `mark` in their environment."""
-    return [
-        pid for pid in everyone() if (born(pid) or -1) >= since and mark in read(f"/proc/{pid}/environ").split(b"\0")
-    ]
+    return [pid for pid in everyone() if (born(pid) or -1) >= since and mark in told(pid, "environ").split(b"\0")]
 
 
 def of_user(user: int, since: int) -> list[int]:
@@ -144,20 +184,36 @@ def of_user(user: int, since: int) -> list[int]:
     return [pid for pid in everyone() if (born(pid) or -1) >= since and line in read(f"/proc/{pid}/status")]
 
 
-def unlinked(pids: list[int]) -> dict[tuple[int, int], int]:
-    """Files without a name that these processes hold open: (device, number) -> bytes. `memfd` makes such files too."""
-    found: dict[tuple[int, int], int] = {}
+def unlinked(pids: list[int]) -> Iterator[dict[int, int]]:
+    """Bytes so far, on each device, in files without a name that these processes hold open; `memfd` makes such files.
+
+    Told now and then, and at the end. A file counts once.
+    """
+    found: dict[int, int] = {}
+    seen: set[tuple[int, int]] = set()
+    for count, path in enumerate(descriptors(pids)):
+        if count % DESCRIPTORS == 0:
+            yield found
+        try:
+            status = os.stat(path)  # noqa: PTH116
+        except OSError:
+            continue
+        file = (status.st_dev, status.st_ino)
+        if status.st_nlink == 0 and status.st_mode & 0o170000 == 0o100000 and file not in seen:
+            seen.add(file)
+            found[status.st_dev] = found.get(status.st_dev, 0) + status.st_blocks * 512
+    yield found
+
+
+def descriptors(pids: list[int]) -> Iterator[str]:
+    """What these processes hold open, as paths."""
     for pid in pids:
         folder = f"/proc/{pid}/fd"
         try:
             names = os.listdir(folder)
+            if not names and (thread := lively(pid)) is not None:
+                folder = f"{thread}/fd"
+                names = os.listdir(folder)
         except OSError:  # it has just ended, or hides them
             continue
-        for name in names:
-            try:
-                status = os.stat(f"{folder}/{name}")  # noqa: PTH116
-            except OSError:
-                continue
-            if status.st_nlink == 0 and status.st_mode & 0o170000 == 0o100000:
-                found[status.st_dev, status.st_ino] = status.st_blocks * 512
-    return found
+        yield from (f"{folder}/{name}" for name in names)

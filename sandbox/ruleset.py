@@ -9,6 +9,7 @@ import errno
 import os
 import stat
 import struct
+import sys
 
 from sandbox.calls import system_call
 
@@ -32,7 +33,9 @@ HOW = {  # what a rule gives; the kernel knows no rule that takes away
 
 
 def abi() -> int:
-    """The version of Landlock that this kernel has; 0 where it has none, or it is switched off."""
+    """The version of Landlock that this kernel has; 0 where it has none, or it is switched off, or is not Linux."""
+    if sys.platform != "linux":  # the number means another call there
+        return 0
     try:
         return system_call("asking for Landlock", CREATE_RULESET, None, 0, VERSION)
     except OSError:

@@ -22,7 +22,8 @@ from collections.abc import Collection
 from sandbox.spec import SandboxError
 
 NETLINK_ROUTE = 0  # of the protocols of netlink the only one that honest programs need: the list of interfaces
-NAMESPACE = frozenset({socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK})
+AF_NETLINK = 16  # for Python on other systems has no name for it, and must still be able to import this
+NAMESPACE = frozenset({socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, AF_NETLINK})
 UNIX_ONLY = frozenset({socket.AF_UNIX})
 
 MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # machine -> (column below, AUDIT_ARCH)
@@ -56,6 +57,20 @@ DENIED: dict[str, tuple[int | None, int | None]] = {  # name -> (number on x86_6
     "add_key": (248, 217),
     "request_key": (249, 218),
     "keyctl": (250, 219),
+    # memory that nobody's process shows: that of torch and Python (POSIX shared memory) is something else
+    "shmget": (29, 194),
+    "semget": (64, 190),
+    "msgget": (68, 186),
+    "mq_open": (240, 180),
+    "mq_unlink": (241, 181),
+    "shmat": (30, 196),
+    "shmctl": (31, 195),
+    "semctl": (66, 191),
+    "semop": (65, 193),
+    "semtimedop": (220, 192),
+    "msgctl": (71, 187),
+    "msgsnd": (69, 189),
+    "msgrcv": (70, 188),
     # large, little tested, or past this very filter
     "bpf": (321, 280),
     "perf_event_open": (298, 241),
@@ -101,11 +116,13 @@ JUDGED: dict[str, tuple[int | None, int | None]] = {  # refused, or not, by an a
     "openat": (257, 56),
     "openat2": (437, 437),
     "truncate": (76, 45),
+    "fcntl": (72, 25),
 }
 
 NEW_NAMESPACE = 0x7E020080  # CLONE_NEWNS, CGROUP, UTS, IPC, USER, PID, NET and TIME (which is no signal's number)
 TERMINAL_INPUT = (0x5412, 0x541C)  # TIOCSTI and TIOCLINUX: types into the terminal of the user
 PERSONALITIES = (0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)  # Linux, 32 bits, UNAME26, both, and the question
+F_SETLEASE = 1024  # makes others wait who open a file that one may only read
 SOCKET_TYPES = (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET)  # not raw, not packet
 O_ACCMODE, O_TRUNC = 0x3, 0x200
 
@@ -148,6 +165,7 @@ def judgements(families: Collection[int], deny_truncate: bool) -> dict[str, Code
     always allowed, and asks the program about these only."""
     rules = {
         "ioctl": [argument(1), *one_of(TERMINAL_INPUT, fail(errno.EPERM)), *answer(ALLOW)],
+        "fcntl": [argument(1), *when(F_SETLEASE, fail(errno.EPERM)), *answer(ALLOW)],
         "clone": [argument(0), (ANY_BIT, 0, 1, NEW_NAMESPACE), *fail(errno.EPERM), *answer(ALLOW)],
         "unshare": [argument(0), (ANY_BIT, 0, 1, NEW_NAMESPACE), *fail(errno.EPERM), *answer(ALLOW)],
         "clone3": fail(errno.ENOSYS),
@@ -163,10 +181,10 @@ def judgements(families: Collection[int], deny_truncate: bool) -> dict[str, Code
 def sockets(families: Collection[int]) -> Code:
     """Sockets of the allowed families. Of netlink only that of routes, raw or not: its two types are the same."""
     code: Code = [argument(0)]
-    if socket.AF_NETLINK in families:
+    if AF_NETLINK in families:
         routes = [argument(2), *when(NETLINK_ROUTE, answer(ALLOW)), *fail(errno.EPROTONOSUPPORT)]
-        code += when(socket.AF_NETLINK, routes)
-    others = sorted(set(families) - {socket.AF_NETLINK})
+        code += when(AF_NETLINK, routes)
+    others = sorted(set(families) - {AF_NETLINK})
     kind: Code = [argument(1), (AND, 0, 0, 0xF), *one_of(SOCKET_TYPES, answer(ALLOW)), *fail(errno.EPERM)]
     return code + one_of(others, kind) + fail(errno.EAFNOSUPPORT)
 

@@ -2,8 +2,7 @@
 
 One loop reads output and keeps deadlines, and asks `sandbox.watchdog` about everything else; whatever happens, an
 exception from a callback included, nothing of the program is alive when it returns. It may be called from any thread,
-many at a time: it keeps no global state and touches no signal handler. A program that floods its output is slowed down
-to what half a core can read.
+many at a time: it keeps no global state and touches no signal handler. A flood of output is read with half a core.
 
 Trusted programs (preparing data, judging) run the same way with `sandbox.unconfined.Unconfined()`.
 """
@@ -45,6 +44,7 @@ def run(spec: Spec, jail: Jail, watch: Watch) -> Evidence:
         SurvivorsLeft: processes of the program could not be killed.
         GpuMemoryHeld: they are gone, but their GPU memory is not given back.
     """
+    meter.require_lists()
     token = secrets.token_hex(16)
     kills = meter.kernel_oom_kills()
     with _own_user(spec, jail) as user, cgroup.made(token, spec.limits) as group:

@@ -94,8 +94,15 @@ class Tree:
             return
         until = time.monotonic() + SURVIVOR_SECONDS
         self.control.close()
-        if self._group is not None:
-            self._group.kill()
+        try:
+            if self._group is not None:
+                self._group.kill()
+        finally:
+            self._sweep(until)
+        self.buried_at = time.monotonic()
+
+    def _sweep(self, until: float) -> None:
+        """Kills whom the kernel's group and the stub have left."""
         self._gone(PATIENCE_SECONDS)
         while left := self.meter.survivors():
             kill_groups(left)
@@ -109,12 +116,16 @@ class Tree:
             self._process.kill()
             if not self._gone(max(0.1, until - time.monotonic())):
                 raise SurvivorsLeft(f"process {self._process.pid} of a trial does not die; see `ps`")
-        self.buried_at = time.monotonic()
 
     def _gone(self, seconds: float) -> bool:
         """Whether the stub's process has ended within this time; it is collected then."""
         if self._process.returncode is None:
-            descriptor = os.pidfd_open(self._process.pid)
+            try:
+                descriptor = os.pidfd_open(self._process.pid)
+            except OSError:  # before Linux 5.3, or refused in a container
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(seconds)
+                return self._process.returncode is not None
             try:
                 poller = select.poll()  # told at once, where waiting for the process would look now and then
                 poller.register(descriptor, select.POLLIN)

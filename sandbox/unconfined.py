@@ -29,6 +29,7 @@ class Unconfined:
     name: str = "none"
     own_user: bool = False
     home: Path | None = None
+    short: str = ""  # it is what was asked for
 
     def promises(self) -> frozenset[Promise]:
         """Only what the supervisor itself keeps."""

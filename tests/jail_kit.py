@@ -67,3 +67,12 @@ def ordinary(code: str, house: Path, told: str = "") -> str:
     done = subprocess.run(line, env=env, cwd=house, input=told, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def started_by_root(code: str, house: Path) -> str:
+    """What `code` prints when root runs it on a Python that every user can reach."""
+    env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(house), "PYTHONDONTWRITEBYTECODE": "1"}
+    line = [str(SYSTEM_PYTHON), "-c", code]
+    done = subprocess.run(line, env=env, cwd=house, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

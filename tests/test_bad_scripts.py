@@ -88,7 +88,7 @@ def test_a_script_that_does_not_run_as_it_is_ends_the_run_with_its_own_words(tmp
     desk = Desk(tmp_path / "desk")
     desk.target(script_that(does, when="True"))
     done = desk.agent("run", "tiny", *ONE_TRIAL, "--name", "x", code=1)
-    assert f"the script does not run as it is: crash: {says}" in done.out
+    assert f"the script does not run as it is: {says}" in done.out
     assert len(desk.agent("log", "x", "--json").json) == 1
     assert desk.agent("status", "x", "--json").json["best"] is None
     desk.agent("verify", "x")

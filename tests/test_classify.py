@@ -49,7 +49,7 @@ def raised(line, *more):
         (Stopped.MEMORY, Phase.SMOKE, Outcome.OOM_HOST, Kind.OOM_HOST),
         (Stopped.GPU_MEMORY, Phase.TRAIN, Outcome.OOM_GPU, Kind.OOM_GPU),
         (Stopped.DISK, Phase.TRAIN, Outcome.DISK_FULL, Kind.DISK_FULL),
-        (Stopped.FREE_DISK, Phase.TRAIN, Outcome.LOST, None),
+        (Stopped.FREE_DISK, Phase.TRAIN, Outcome.DISK_FULL, Kind.DISK_FULL),
         (Stopped.PROCESSES, Phase.TRAIN, Outcome.CRASH, Kind.PROCESS_LIMIT),
         (Stopped.OUTPUT, Phase.TRAIN, Outcome.CRASH, Kind.OUTPUT_LIMIT),
         (Stopped.STALLED, Phase.TRAIN, Outcome.STALLED, Kind.STALLED),

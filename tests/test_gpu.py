@@ -15,10 +15,12 @@ import pytest
 import torch
 
 from sandbox import allocator, gpu
+from sandbox.processes import born
 from sandbox.spec import Limits, Phase, SandboxError, Spec
 
 MIB, GIB = 2**20, 2**30
 ME, NOBODY = os.getpid(), 2**22 + 1  # the second is no number of a process on Linux
+MINE, GONE = {ME: born(ME)}, {NOBODY: 17}
 
 
 @dataclass
@@ -97,18 +99,42 @@ def spec(tmp_path: Path, **more) -> Spec:
 
 def test_only_the_memory_of_the_tree_counts_where_the_driver_tells_it():
     card = Card("GPU-a", used=9 * GIB, computing={ME: 2 * GIB, os.getppid(): 6 * GIB})
-    assert gauge_of(card).used_bytes([ME, 17]) == 2 * GIB
+    assert gauge_of(card).used_bytes(MINE | GONE) == 2 * GIB
+
+
+def test_a_number_that_was_given_to_somebody_else_is_no_more_the_trees():
+    """The trial's process had our number and has ended: what we hold is not its, neither used nor held."""
+    card, earlier = Card("GPU-a", computing={ME: 2 * GIB}), {ME: born(ME) - 1}
+    gauge = gauge_of(card)
+    card.used = 9 * GIB
+    assert gauge.used_bytes(earlier) == 0 and gauge.used_bytes(MINE) == 2 * GIB
+    assert gauge.held(earlier) == "" and gauge.held(MINE) != ""
+
+
+@pytest.mark.parametrize(
+    ("listed", "used"),
+    [
+        pytest.param({NOBODY: GIB}, 300 * MIB, id="numbers of another process list"),
+        pytest.param({NOBODY: GIB, ME: GIB}, 300 * MIB, id="of another list, one of which is used here too"),
+        pytest.param({NOBODY: None, ME: None}, 400 * MIB, id="no sizes"),
+    ],
+)
+def test_a_number_alone_holds_nothing(listed, used):
+    """In a container the driver may tell numbers of the host: one of them is by chance that of an ended process."""
+    card = Card("GPU-a", computing=listed)
+    gauge = gauge_of(card)
+    card.used = used
+    assert gauge.held(GONE) == ""
 
 
 def test_a_process_that_computes_and_draws_counts_once():
     card = Card("GPU-a", computing={ME: 2 * GIB}, drawing={ME: 3 * GIB})
-    assert gauge_of(card).used_bytes([ME]) == 3 * GIB
+    assert gauge_of(card).used_bytes(MINE) == 3 * GIB
 
 
 def test_the_fullest_gpu_is_what_counts():
-    assert gauge_of(Card("GPU-a", computing={ME: GIB}), Card("GPU-b", computing={ME: 4 * GIB})).used_bytes([ME]) == (
-        4 * GIB
-    )
+    cards = Card("GPU-a", computing={ME: GIB}), Card("GPU-b", computing={ME: 4 * GIB})
+    assert gauge_of(*cards).used_bytes(MINE) == 4 * GIB
 
 
 @pytest.mark.parametrize(
@@ -124,9 +150,9 @@ def test_a_driver_that_tells_no_processes_is_read_by_what_is_above_the_former_le
     card = Card("GPU-a", used=GIB)
     gauge = gauge_of(card)
     card.computing, card.used = listed, 6 * GIB
-    assert gauge.used_bytes([ME]) == 5 * GIB
+    assert gauge.used_bytes(MINE) == 5 * GIB
     card.used = 0
-    assert gauge.used_bytes([ME]) == 0
+    assert gauge.used_bytes(MINE) == 0
 
 
 def test_activity_of_any_shown_gpu_counts_and_one_that_cannot_tell_counts_as_active():
@@ -139,27 +165,28 @@ def test_activity_of_any_shown_gpu_counts_and_one_that_cannot_tell_counts_as_act
 def test_memory_of_an_ended_process_is_named_until_it_is_given_back():
     card = Card("GPU-a", computing={NOBODY: GIB, ME: GIB})
     gauge = gauge_of(card)
-    assert not gauge.released([NOBODY], 0.1)
-    assert gauge.held([NOBODY]) == f"GPU 0 holds memory of the ended process {NOBODY}"
+    card.used += GIB
+    assert not gauge.released(GONE, 0.1)
+    assert gauge.held(GONE) == f"GPU 0 holds memory of the ended process {NOBODY}"
     card.computing = {ME: GIB}
-    assert gauge.released([NOBODY], 0.1) and gauge.held([NOBODY]) == ""
+    assert gauge.released(GONE, 0.1) and gauge.held(GONE) == ""
 
 
 def test_where_processes_are_not_told_the_level_has_to_come_back():
     card = Card("GPU-a", used=GIB)
     gauge = gauge_of(card)
     card.used = 3 * GIB
-    assert not gauge.released([NOBODY], 0.1)
-    assert gauge.held([NOBODY]) == "GPU 0 holds 2.0 GiB more than before the trial"
+    assert not gauge.released(GONE, 0.1)
+    assert gauge.held(GONE) == "GPU 0 holds 2.0 GiB more than before the trial"
     card.used = GIB + 200 * MIB
-    assert gauge.released([NOBODY], 0.1)
+    assert gauge.released(GONE, 0.1)
 
 
 def test_memory_of_others_does_not_keep_a_slot_closed_where_the_driver_tells_processes():
     card = Card("GPU-a", computing={ME: GIB})
     gauge = gauge_of(card)
     card.used, card.computing = 9 * GIB, {ME: 9 * GIB}
-    assert gauge.released([NOBODY], 0.1)
+    assert gauge.released(GONE, 0.1)
 
 
 def test_a_gpu_that_is_lost_is_a_failure_of_the_house():
@@ -167,7 +194,7 @@ def test_a_gpu_that_is_lost_is_a_failure_of_the_house():
     gauge = gpu.gauge_with(driver, {})
     driver.lost = True
     with pytest.raises(SandboxError, match=r"GPU is lost.*nvidia-smi"):
-        gauge.used_bytes([ME])
+        gauge.used_bytes(MINE)
     with pytest.raises(SandboxError):
         gpu.gauge_with(driver, {})
 
@@ -201,8 +228,8 @@ def test_the_gpus_are_those_that_cuda_shows(visible, names):
 
 def test_numbers_of_unequal_gpus_mean_any_unless_the_order_is_said():
     cards = Card("GPU-a", model="T4", computing={ME: GIB}), Card("GPU-b", computing={ME: 2 * GIB})
-    assert gauge_of(*cards, CUDA_VISIBLE_DEVICES="0").used_bytes([ME]) == 2 * GIB
-    assert gauge_of(*cards, CUDA_VISIBLE_DEVICES="0", CUDA_DEVICE_ORDER="PCI_BUS_ID").used_bytes([ME]) == GIB
+    assert gauge_of(*cards, CUDA_VISIBLE_DEVICES="0").used_bytes(MINE) == 2 * GIB
+    assert gauge_of(*cards, CUDA_VISIBLE_DEVICES="0", CUDA_DEVICE_ORDER="PCI_BUS_ID").used_bytes(MINE) == GIB
 
 
 def test_gpus_without_memory_of_their_own_have_no_gauge():

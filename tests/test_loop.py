@@ -186,7 +186,7 @@ def test_a_script_that_does_not_run_ends_the_run_with_its_reason(tmp_path: Path)
         state = run(study)
     assert [t.outcome for t in state.trials] == [Outcome.OOM_HOST]
     assert state.ended is not None
-    assert state.ended.reason == "the script does not run as it is: oom_host: out of memory"
+    assert state.ended.reason == "the script does not run as it is: out of memory"
 
 
 def test_a_run_works_on_its_own_copy_of_the_target(tmp_path: Path) -> None:

@@ -11,15 +11,19 @@ import subprocess
 import sys
 import time
 import uuid
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import pytest
 
-from sandbox import cgroup, systemd
+from sandbox import cgroup, launch, systemd
 from sandbox.cgroup import clear, delegation, located, made, offered, settled, strangers
 from sandbox.group import Group, discard, kill_each, members
+from sandbox.meter import Meter
+from sandbox.processes import born
 from sandbox.spec import Limits, SandboxError
 from sandbox.systemd import NotDelegated
+from sandbox.tree import Tree
 
 MIB = 2**20
 ROOT = Path(__file__).resolve().parent.parent
@@ -177,6 +181,76 @@ def test_delegation_says_what_would_help_where_there_is_none() -> None:
     assert delegation() is found
 
 
+def test_files_that_cannot_be_read_mean_that_there_are_no_groups(tree, monkeypatch) -> None:
+    """A kernel without control groups, or a /proc that hides them: told, with the next step."""
+    monkeypatch.setattr(cgroup, "CGROUP", tree / "none")
+    found = cgroup._settled.__wrapped__()
+    assert not found.works and found.advice and str(tree / "none") in found.how
+
+
+def test_trying_needs_no_program_of_the_machine(tree, monkeypatch) -> None:
+    monkeypatch.setenv("PATH", str(tree))
+    with pytest.raises(NotDelegated, match="does not do"):
+        cgroup.tried(tree)
+
+
+class Shut(Group):
+    """A group which the kernel lets nobody kill."""
+
+    def kill(self) -> None:
+        raise PermissionError(self.path)
+
+
+@pytest.fixture
+def sleeper():
+    child = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    yield child
+    child.kill()
+    child.wait()
+
+
+def test_group_that_does_not_take_the_stroke_is_killed_one_by_one(tmp_path, monkeypatch, sleeper) -> None:
+    monkeypatch.setattr("sandbox.group.PATIENCE_SECONDS", 0.05)
+    (tmp_path / "cgroup.kill").mkdir()  # an error on writing, whoever we are
+    (tmp_path / "cgroup.procs").write_text(f"{sleeper.pid}\n")
+    Group(tmp_path).kill()
+    assert sleeper.wait(10) == -signal.SIGKILL
+
+
+HELD = "import subprocess, time; subprocess.Popen(['sleep', '60']); print('ready', flush=True); time.sleep(60)"
+
+
+def held(group: Group | None) -> Tree:
+    """A process and its child, neither of which hears anything."""
+    line = [sys.executable, "-I", "-S", "-c", HELD]
+    return Tree(line, dict(os.environ), partial(Meter, token=uuid.uuid4().hex), group)
+
+
+def two(tree: Tree) -> list[int]:
+    """Both of them."""
+    assert os.read(tree.output, 100) == b"ready\n"
+    assert len(both := tree.meter.everyone()) == 2
+    return both
+
+
+def test_nobody_is_left_when_the_group_cannot_be_killed(tmp_path) -> None:
+    with pytest.raises(PermissionError), held(Shut(tmp_path)) as tree:
+        both = two(tree)
+    assert [born(pid) for pid in both] == [None, None]
+
+
+def test_nobody_is_left_where_processes_cannot_be_waited_for_by_descriptor(monkeypatch) -> None:
+    """Containers refuse `pidfd_open`, and old kernels do not have it."""
+
+    def refused(_: int) -> int:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "pidfd_open", refused)
+    with held(None) as tree:
+        both = two(tree)
+    assert [born(pid) for pid in both] == [None, None]
+
+
 # --- groups without controllers, in any tree that may be written to ---
 
 
@@ -253,6 +327,21 @@ def test_group_that_cannot_be_removed_is_an_error_of_the_house(tmp_path, monkeyp
         Group(tmp_path).remove()
 
 
+def age(folder: Path) -> None:
+    """Has a folder look as if nobody had touched it for an hour."""
+    os.utime(folder, (folder.stat().st_atime - 3600, folder.stat().st_mtime - 3600))
+
+
+def test_fresh_group_of_somebody_whom_we_cannot_see_stays(tmp_path) -> None:
+    """Its agent may live in another container, and be about to fill it."""
+    fresh, old = (tmp_path / f"agent-{2**22 + 1}-{name}" for name in ("aa", "bb"))  # no number of a process on Linux
+    fresh.mkdir()
+    old.mkdir()
+    age(old)
+    clear(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [fresh.name]
+
+
 def test_next_agent_clears_what_a_killed_one_left(group) -> None:
     """Empty groups of the dead go; those of the living, those with members and those of others stay."""
     dead = subprocess.Popen(["true"])
@@ -262,7 +351,9 @@ def test_next_agent_clears_what_a_killed_one_left(group) -> None:
     }
     for path in names.values():
         path.mkdir()
+        age(path)
     (names[f"agent-{dead.pid}-aa"] / "below").mkdir()
+    age(names[f"agent-{dead.pid}-aa"])
     with program("sys.stdin.read()", Group(names[f"agent-{dead.pid}-bb"])):
         clear(group.path)
         assert sorted(path.name for path in group.path.iterdir() if path.is_dir()) == sorted(
@@ -324,11 +415,12 @@ def test_killed_by_hand_is_no_oom_kill(limited) -> None:
 
 
 def test_fork_bomb_is_stopped(limited, monkeypatch) -> None:
-    monkeypatch.setattr("sandbox.group.LEAST_PIDS", 64)
+    monkeypatch.setattr("sandbox.launch.POOLS", 1)
+    fence = launch.most_tasks(2)
     code = "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass"
     with limited(processes=2) as group, program(code, group):
         assert until(lambda: "max 0" not in (group.path / "pids.events").read_text())
-        assert len(members(group.path)) <= 64
+        assert len(members(group.path)) <= fence
     assert not group.path.exists()
 
 

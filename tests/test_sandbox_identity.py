@@ -1,6 +1,7 @@
 """A user of its own for each program: nobody else's, and the owner of what it is given and of nothing else."""
 
 import contextlib
+import ctypes
 import os
 import pwd
 import socket
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import identity
+from sandbox import identity, leftovers
 from sandbox.spec import SandboxError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -88,6 +89,69 @@ def test_nobody_who_runs_something_is_taken(small_range, how):
         finally:
             sleeper.kill()
     assert small_range[1] not in claimed
+
+
+@as_root
+@pytest.mark.parametrize("what", ["file", "shared memory"])
+def test_nobody_to_whom_something_belongs_in_a_shared_folder_is_taken(small_range, tmp_path, monkeypatch, what):
+    """It would be removed as the program's own."""
+    monkeypatch.setattr(leftovers, "FOLDERS", (tmp_path,))
+    kept = tmp_path / "of somebody else"
+    kept.touch()
+    with belongings(what, kept, small_range[1]) as there:
+        for _ in range(20):
+            with identity.claimed() as user:
+                assert user != small_range[1]
+        assert there()
+
+
+@contextlib.contextmanager
+def belongings(what, path, user):
+    """A file or an object of System V that belongs to `user`; gives a question whether it is still there."""
+    if what == "file":
+        os.chown(path, user, user)
+        yield path.exists
+        return
+    libc = ctypes.CDLL(None)
+    if (child := os.fork()) == 0:
+        os.setresuid(user, user, user)
+        libc.shmget(0, 4096, 0o1600)  # private, to be made
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert len(leftovers.segments("shm", user)) == 1
+    try:
+        yield lambda: len(leftovers.segments("shm", user)) == 1
+    finally:
+        leftovers.remove(user)
+
+
+@as_root
+@pytest.mark.parametrize("under_way", [None, SandboxError("processes do not die")])
+def test_what_cannot_be_removed_is_told_and_hides_no_error(small_range, monkeypatch, under_way):
+    """Played by the descriptors of a process: entries that belong to the user and that nobody can remove."""
+    process = None
+    try:
+        with pytest.raises(SandboxError) as told, identity.claimed() as user:
+            process = subprocess.Popen(["sleep", "60"], user=user, stdin=subprocess.DEVNULL)
+            monkeypatch.setattr(leftovers, "FOLDERS", (Path(f"/proc/{process.pid}/fd"),))
+            if under_way:
+                raise under_way
+    finally:
+        process.kill()
+        process.wait()
+    words = under_way.__notes__ if under_way else [str(told.value)]
+    assert told.value is under_way or under_way is None
+    assert len(words) == 1 and f"/proc/{process.pid}/fd/0" in words[0] and "by hand" in words[0]
+
+
+@as_root
+def test_what_a_user_left_is_gone_when_another_can_have_its_number(tmp_path, monkeypatch):
+    monkeypatch.setattr(leftovers, "FOLDERS", (tmp_path,))
+    with identity.claimed() as user:
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "folder/file").touch()
+        os.chown(tmp_path / "folder", user, user)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_lock_is_no_file(small_range):

@@ -6,17 +6,21 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
-from jail_kit import form, ordinary, ordinary_house
+from jail_kit import FORMS as NAMESPACE_FORMS
+from jail_kit import ROOT, form, ordinary, ordinary_house, started_by_root
+from landlock_house import FORMS
 from sandbox_kit import LEVELS, Runner, jail_of
 
-from sandbox import identity
-from sandbox.bubblewrap import advice
+from sandbox import covers, identity, landlock, trying
+from sandbox.bubblewrap import Bubblewrap, advice
 from sandbox.jail import LEVELS as NAMES
 from sandbox.jail import pick
-from sandbox.landlock import abi as landlock_abi
 from sandbox.places import interpreters
+from sandbox.probes import PROBES
+from sandbox.ruleset import abi as landlock_abi
 from sandbox.selfcheck import selfcheck
 from sandbox.spec import JailUnavailable, Limits, Mount, Outcome, Phase, Promise, Spec, Watch
 from sandbox.supervise import run
@@ -38,6 +42,19 @@ def fake_bwrap(folder, monkeypatch, text):
 def test_an_unknown_level_lists_the_choices():
     with pytest.raises(JailUnavailable, match=", ".join(NAMES)):
         pick("docker")
+
+
+@pytest.mark.parametrize("level", NAMES)
+def test_where_it_is_not_linux_every_level_says_so(monkeypatch, level):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert landlock_abi() == 0
+    with pytest.raises(JailUnavailable, match="trials need Linux"):
+        pick(level)
+
+
+def test_it_can_be_imported_where_python_knows_no_netlink():
+    code = "import socket; del socket.AF_NETLINK; import sandbox.jail, sandbox.supervise"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
 def test_none_says_what_it_leaves_open():
@@ -69,6 +86,7 @@ def test_without_a_working_bubblewrap_auto_says_why_and_namespace_refuses(tmp_pa
         assert landlock_abi() == 0 and advice in str(error) and "--sandbox none" in str(error)
     else:
         assert picked.jail.name == "landlock" and advice in picked.why and "landlock works here" in picked.why
+        assert picked.jail.short in picked.why
 
 
 def test_where_no_jail_works_auto_refuses_and_names_both_reasons_and_the_way_out(tmp_path, monkeypatch):
@@ -76,6 +94,23 @@ def test_where_no_jail_works_auto_refuses_and_names_both_reasons_and_the_way_out
     reach = (tmp_path / "gone",)  # no landlock form can show it
     with pytest.raises(JailUnavailable, match=r"bubblewrap is not installed.*(landlock|Landlock).*--sandbox none"):
         pick("auto", reach)
+
+
+def test_a_form_that_hangs_is_a_complaint_and_nothing_of_it_stays(tmp_path):
+    line = ["/bin/sh", "-c", f"echo $$ > {tmp_path}/pid; exec sleep 100"]
+    assert "within 0.3 seconds" in trying.told(line, {}, 0.3)
+    assert not Path("/proc", (tmp_path / "pid").read_text().strip()).exists()
+
+
+def test_a_form_is_tried_with_the_libraries_that_our_python_needs(monkeypatch):
+    class Telling:
+        own_user = False
+
+        def wrap(self, spec):
+            return ["/bin/sh", "-c", "echo $LD_LIBRARY_PATH"]
+
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/opt/python/lib")
+    assert trying.complaint(Telling(), trying.Claim(ROOT, (0, 0))) == "/opt/python/lib"
 
 
 @pytest.mark.jail
@@ -102,6 +137,110 @@ def test_every_promise_holds_when_attacked(level):
 def test_selfcheck_shows_what_no_jail_leaves_open():
     broken = {check.name for check in selfcheck(jail_of("none")) if not check.held}
     assert {"read a secret file", "write outside", "reach a port on this machine", "see a process outside"} <= broken
+
+
+def told(jail, *names):
+    """What the self-check says of these probes."""
+    return {check.name: check for check in selfcheck(jail, [probe for probe in PROBES if probe.name in names])}
+
+
+def without(line, *flags):
+    """A jail's line without these flags and their words."""
+    kept, at = [], 0
+    end = line.index("--env") if "--env" in line else len(line)
+    while at < len(line):
+        dropped = line[at] in flags and at < end
+        at += 1
+        while dropped and not line[at].startswith("--"):
+            at += 1
+        if not dropped:
+            kept.append(line[at - 1])
+    return kept
+
+
+@dataclasses.dataclass(frozen=True)
+class Holed(landlock.Landlock):
+    """A jail that has lost some of its flags."""
+
+    lost: tuple[str, ...] = ()
+
+    def wrap(self, spec):
+        return without(super().wrap(spec), *self.lost)
+
+
+@pytest.mark.jail
+@pytest.mark.skipif(landlock_abi() == 0, reason="this kernel has no Landlock")
+@pytest.mark.parametrize("kind", [name for name in FORMS if name == "stay" or identity.can_change()])
+def test_a_landlock_jail_without_its_rules_is_told_broken(kind):
+    form = landlock.Landlock(landlock_abi(), **FORMS[kind])
+    if (kind == "mounts" and not covers.possible()) or (complaint := landlock.attempt(form, ())):
+        pytest.skip(f"the form {kind!r} cannot work here: {complaint if kind != 'mounts' else 'no mounts'}")
+    for lost, names in {
+        ("--allow",): ("read a secret file", "write outside"),
+        ("--filter", "--tcp"): ("reach a port on this machine", "keep a privilege"),
+    }.items():
+        sound, holed = told(form, *names), told(Holed(form.abi, **FORMS[kind], lost=lost), *names)
+        assert all(check.ok for check in sound.values()), sound
+        assert not any(check.held for check in holed.values()) and len(holed) == len(names), holed
+        assert "the probe itself" not in str(holed)
+
+
+@pytest.mark.jail
+@pytest.mark.skipif(landlock_abi() == 0, reason="this kernel has no Landlock")
+@pytest.mark.parametrize("own_user", [False, pytest.param(True, marks=as_root)])
+def test_without_its_rules_a_landlock_jail_in_everybodys_reach_is_told_broken(own_user):
+    """Of an ordinary user, whose secrets nothing else keeps, and of root without mounts."""
+    code = """
+import sys
+from sandbox import landlock, ruleset
+from sandbox.probes import PROBES
+from sandbox.selfcheck import selfcheck
+class Holed(landlock.Landlock):
+    def wrap(self, spec):
+        line = super().wrap(spec)
+        while '--allow' in line:
+            at = line.index('--allow'); del line[at:at + 3]
+        return line
+names = ('read a secret file', 'write outside', 'read the environment of others')
+for jail in (landlock.Landlock, Holed):
+    form = jail(ruleset.abi(), own_user=OWN_USER)
+    print([check.held for check in selfcheck(form, [one for one in PROBES if one.name in names])])
+"""
+    code = code.replace("OWN_USER", str(own_user))
+    with ordinary_house() as house:
+        said = started_by_root(code, house) if own_user else ordinary(code, house)
+    assert said.splitlines() == ["[True, True, True]", f"[False, False, {own_user}]"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Open(Bubblewrap):
+    """A namespace that shows too much, or has lost some of its flags."""
+
+    lost: tuple[str, ...] = ()
+    shown: str = ""
+
+    def wrap(self, spec):
+        return without(super().wrap(spec), *self.lost)
+
+    def confine(self, spec):
+        line = without(super().confine(spec), *self.lost)
+        at = line.index("--remount-ro")
+        return [*line[:at], *(("--bind", self.shown, self.shown) if self.shown else ()), *line[at:]]
+
+
+@pytest.mark.jail
+@pytest.mark.parametrize("kind", NAMESPACE_FORMS)
+def test_a_namespace_jail_with_a_hole_is_told_broken(kind):
+    sound = dataclasses.asdict(form(kind))
+    for hole, names in (
+        ({"shown": "/var/tmp"}, ("read a secret file", "write outside")),
+        ({"lost": ("--unshare-net",)}, ("reach a port on this machine",)),
+        ({"lost": ("--filter",)}, ("keep a privilege",)),
+    ):
+        whole, holed = told(Bubblewrap(**sound), *names), told(Open(**sound, **hole), *names)
+        assert all(check.ok for check in whole.values()), whole
+        assert not any(check.held for check in holed.values()) and len(holed) == len(names), holed
+        assert "the probe itself" not in str(holed)
 
 
 @pytest.mark.jail

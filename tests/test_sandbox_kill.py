@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sandbox_kit import LEVELS, Runner, jail_of, tagged, wait_until_gone
 
-from sandbox.spec import Limits, Outcome, Stopped
+from sandbox.spec import Limits, Outcome, Phase, Stopped
 
 ROOT = Path(__file__).resolve().parents[1]
 IGNORE = "import os, signal, sys, time\nfor n in (1, 2, 3, 15): signal.signal(n, signal.SIG_IGN)\n"
@@ -33,6 +33,21 @@ for _ in range(4):
 time.sleep(60)
 """
 BOMB = "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\nfor _ in range(8): os.fork()\nwhile True: pass"  # 256 at most
+SPINNING_THREADS = """
+import hashlib, threading
+def spin(): hashlib.pbkdf2_hmac("sha256", b"x", b"y", 2**31 - 1)  # without Python's lock
+threading.stack_size(2**17)
+try:
+    while True: threading.Thread(target=spin).start()
+except RuntimeError: spin()
+"""
+SPINNING_PROCESSES = """
+import os
+try:
+    while os.fork(): pass
+except OSError: pass
+while True: pass
+"""
 UNDYING = IGNORE + "[os.fork() for _ in range(3)]\ntime.sleep(60)"
 STOPPED_CHILD = "import os, signal, time\nif os.fork() == 0: os.kill(os.getpid(), signal.SIGSTOP)\ntime.sleep(60)"
 FIGHTERS = (UNDYING, STOPPED_CHILD, IGNORE + DAEMON + "daemon(); time.sleep(60)", IGNORE + RESPAWN)
@@ -50,13 +65,21 @@ def runner(request, tmp_path):
 def test_a_program_that_does_not_want_to_end_is_killed(runner, code):
     ran = runner(code, seconds=0.6)
     assert ran.evidence.stopped is Stopped.TIME and ran.left == []
-    assert ran.evidence.kill_seconds < 1.0 and ran.seconds < 2.5
+    assert ran.evidence.kill_seconds < 1.0
 
 
 def test_a_fork_bomb_is_ended(runner):
     ran = runner(IGNORE + BOMB, limits=Limits(2**30, processes=64))
     assert ran.evidence.stopped is Stopped.PROCESSES and ran.left == []
     assert ran.evidence.kill_seconds < 2.0 and ran.evidence.peak_processes > 64
+
+
+@pytest.mark.parametrize("level", LEVELS[1:])  # without a jail only the watchdog is between a bomb and the machine
+@pytest.mark.parametrize("code", [SPINNING_THREADS, SPINNING_PROCESSES])
+def test_spinning_to_the_fence_does_not_put_off_the_end(tmp_path, level, code):
+    ran = Runner(jail_of(level, tmp_path), tmp_path)(code, seconds=1.5)
+    assert ran.evidence.stopped in (Stopped.TIME, Stopped.PROCESSES) and ran.left == []
+    assert ran.evidence.seconds[Phase.TRAIN] < 3.5 and ran.evidence.kill_seconds < 2.0
 
 
 def test_a_kill_takes_less_than_a_tenth_of_a_second(runner):
@@ -79,7 +102,7 @@ def test_daemons_die_with_the_program_that_leaves_them(runner):
     code = IGNORE + DAEMON + "[daemon() for _ in range(3)]\nprint('main leaves')"
     ran = runner(code)
     assert ran.lines == ["main leaves"] and ran.finding.outcome is Outcome.OK
-    assert ran.left == [] and ran.seconds < 1.5
+    assert ran.left == [] and ran.evidence.stopped is None
 
 
 def test_children_without_their_parent_s_environment_die_too(runner):
@@ -92,13 +115,13 @@ def test_children_without_their_parent_s_environment_die_too(runner):
 
 def test_a_child_that_holds_the_output_does_not_keep_the_run_open(runner):
     ran = runner("import os, time\nif os.fork() == 0: os.setsid(); time.sleep(60)\nprint('done')")
-    assert ran.lines == ["done"] and ran.seconds < 2 and ran.left == []
+    assert ran.lines == ["done"] and ran.evidence.stopped is None and ran.left == []
 
 
 def test_who_kills_its_keeper_without_a_jail_is_found_and_killed(tmp_path):
     code = PDEATHSIG_OFF + IGNORE + "os.kill(os.getppid(), 9)\nif os.fork() == 0: os.setsid()\ntime.sleep(60)"
     ran = Runner(jail_of("none"), tmp_path)(code)
-    assert ran.left == [] and ran.seconds < 4
+    assert ran.left == [] and ran.evidence.stopped is None
     assert ran.evidence.wait_status is None and ran.finding.outcome is Outcome.LOST
 
 
@@ -142,6 +165,28 @@ def test_a_killed_agent_leaves_nothing_alive(runner, number):
         while len(tagged(runner.tag)) <= 3:
             time.sleep(0.02)
         process.send_signal(number)
+        process.wait(5)
+        assert wait_until_gone(runner.tag, 5.0) == []
+
+
+SILENT = """
+import socket, subprocess, sys, time
+ours, theirs = socket.socketpair()
+subprocess.Popen(sys.argv[1:], stdin=theirs, env={}, start_new_session=True)
+theirs.close()
+time.sleep(60)
+"""
+
+
+def test_a_killed_agent_that_has_not_read_the_keeper_s_words_leaves_nothing_alive(runner):
+    """The keeper's read is then an error of the connection, not the end of file."""
+    line = [sys.executable, "-c", SILENT, *runner.jail.wrap(runner.spec(HARD_TO_KILL))]
+    with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        while "up" not in process.stdout.readline():
+            pass
+        while len(tagged(runner.tag)) < 8:
+            time.sleep(0.02)
+        process.kill()
         process.wait(5)
         assert wait_until_gone(runner.tag, 5.0) == []
 

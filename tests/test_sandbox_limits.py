@@ -5,7 +5,6 @@ import os
 import resource
 import shutil
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -13,11 +12,12 @@ from sandbox_kit import GIB, LEVELS, Runner, jail_of
 
 from sandbox import leftovers
 from sandbox.folders import free, usage
-from sandbox.launch import limits, tasks
-from sandbox.spec import Limits, Mount, Outcome, SandboxError, Stopped
+from sandbox.launch import limits, most_tasks, tasks
+from sandbox.spec import Limits, Mount, Outcome, Phase, SandboxError, Stopped
 from sandbox.unconfined import Unconfined
 
 FLOOD = "import os\nb = {} * 2**16\nwhile True: os.write(1, b)"
+STRANGER = 59_500  # a user who is nobody, and no trial's
 WRITER = """
 b = bytes(2**23)
 for k in range(40):
@@ -36,13 +36,13 @@ def runner(request, tmp_path):
 def test_a_flood_of_output_is_ended_and_little_of_it_is_kept(runner, line):
     ran = runner(FLOOD.format(line), limits=Limits(GIB, output_bytes=2**22, log_bytes=2**16))
     assert ran.evidence.stopped is Stopped.OUTPUT and 2**22 < ran.evidence.output_bytes < 2**24
-    assert ran.log.stat().st_size < 2**16 + 100 and ran.seconds < 8 and ran.left == []
+    assert ran.log.stat().st_size < 2**16 + 100 and ran.evidence.kill_seconds < 2 and ran.left == []
 
 
 def test_who_does_nothing_has_stalled(runner):
     ran = runner("print('x', flush=True)\nimport time; time.sleep(20)", limits=Limits(GIB, stall_seconds=0.8))
     assert ran.evidence.stopped is Stopped.STALLED and ran.finding.outcome is Outcome.STALLED
-    assert 0.8 < ran.seconds < 4
+    assert ran.evidence.seconds[Phase.TRAIN] > 0.8
 
 
 BUSY = {
@@ -89,9 +89,11 @@ def test_writable_mounts_count_but_not_what_they_held_before(runner):
 
 
 def test_a_disk_that_gets_full_ends_the_program(runner):
-    least = free([runner.work]).bytes - 2**28
-    code = "b = bytes(2**24)\nf = open('f', 'wb')\nfor _ in range(64): f.write(b)\nimport time; time.sleep(20)"
-    assert runner(code, limits=Limits(GIB, free_disk_bytes=least)).evidence.stopped is Stopped.FREE_DISK
+    room = free([runner.work]).bytes
+    size = min(2**34, room // 2)  # far more than other tests write meanwhile, and asked for instead of written
+    code = f"import os, time\nf = open('f', 'wb')\nos.posix_fallocate(f.fileno(), 0, {size})\ntime.sleep(20)"
+    limits = Limits(GIB, disk_bytes=2**40, free_disk_bytes=room - size // 2)
+    assert runner(code, limits=limits).evidence.stopped is Stopped.FREE_DISK
 
 
 def test_a_disk_that_is_full_before_is_no_failure_of_the_candidate(runner):
@@ -108,7 +110,8 @@ def test_processes_and_disk_are_in_the_evidence(runner):
 def test_the_fence_of_processes_is_that_of_the_user_who_is_counted(tmp_path):
     spec = Runner(Unconfined(), tmp_path).spec("pass", limits=Limits(GIB, processes=1000))
     alone = limits(dataclasses.replace(spec, user=50000))[resource.RLIMIT_NPROC]
-    assert alone == 16000 and limits(spec)[resource.RLIMIT_NPROC] >= 16000 + tasks() // 2
+    assert alone == most_tasks(1000) >= 2000
+    assert limits(spec)[resource.RLIMIT_NPROC] >= most_tasks(1000) + tasks() // 2
 
 
 class Wrong(Unconfined):
@@ -127,6 +130,25 @@ def test_a_lock_that_does_not_shut_is_a_failure_of_the_house(tmp_path):
     assert not (runner.work / "ran").exists()
 
 
+def test_a_lock_that_fails_in_another_way_is_one_too(tmp_path):
+    with pytest.raises(SandboxError, match="a lock does not shut: .*too large"):
+        Runner(Unconfined(), tmp_path)("open('ran', 'w')", limits=Limits(GIB, disk_bytes=2**64))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives anything away")
+@pytest.mark.parametrize("target", ["home", "home/.cache/data"])
+def test_a_link_left_in_the_work_folder_gives_away_nothing_outside(tmp_path, target):
+    runner, outside = Runner(jail_of("landlock", tmp_path), tmp_path), tmp_path / "outside"
+    (outside / target).mkdir(parents=True)
+    (tmp_path / "data").write_text("x")
+    mounts = (Mount(tmp_path / "data", "~/.cache/data/x"),) if "data" in target else ()
+    before = [path.stat()[:6] for path in (outside, *sorted(outside.rglob("*")))]
+    runner(f"import os\nos.rename('.sandbox', 'was')\nos.symlink({str(outside)!r}, '.sandbox')")
+    assert (runner.work / ".sandbox").is_symlink()
+    assert runner("print('ok')", mounts=mounts).lines == ["ok"]
+    assert [path.stat()[:6] for path in (outside, *sorted(outside.rglob("*")))] == before
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has users to give")
 def test_what_a_user_left_in_shared_folders_is_removed():
     mine, folder, other = Path("/dev/shm/test-mine"), Path("/tmp/test-folder"), Path("/dev/shm/test-other")
@@ -135,8 +157,8 @@ def test_what_a_user_left_in_shared_folders_is_removed():
         for path in (mine, folder / "deep", other):
             path.write_text("x")
         for path in (mine, folder, folder / "deep"):
-            os.chown(path, 58_999, 58_999)
-        leftovers.remove(58_999)
+            os.chown(path, STRANGER, STRANGER)
+        leftovers.remove(STRANGER)
         assert (mine.exists(), folder.exists(), other.exists()) == (False, False, True)
     finally:
         other.unlink(missing_ok=True)
@@ -163,7 +185,7 @@ def anonymous():
 
 
 def test_a_flood_does_not_hold_up_a_cancel(runner):
-    cancel, began = threading.Event(), time.monotonic()
+    cancel = threading.Event()
     threading.Timer(0.8, cancel.set).start()
     ran = runner(FLOOD.format("b'a\\n'"), watch={"cancel": cancel}, limits=Limits(GIB, output_bytes=2**40))
-    assert ran.evidence.stopped is Stopped.CANCELLED and time.monotonic() - began < 4
+    assert ran.evidence.stopped is Stopped.CANCELLED and ran.evidence.kill_seconds < 2

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from sandbox_kit import Runner
 
-from sandbox import covers, identity, landlock
+from sandbox import covers, identity, landlock, ruleset
 from sandbox.covers import Place
 from sandbox.spec import JailUnavailable, Limits, Mount, Promise, SandboxError, Stopped
 
 MIB = 2**20
 pytestmark = [
     pytest.mark.jail,
-    pytest.mark.skipif(landlock.abi() == 0, reason="this kernel has no Landlock"),
+    pytest.mark.skipif(ruleset.abi() == 0, reason="this kernel has no Landlock"),
     pytest.mark.skipif(not identity.can_change() or not covers.possible(), reason="only root that may mount"),
 ]
 

@@ -79,8 +79,8 @@ raise KeyboardInterrupt
 def f(n): return f(n + 1) + 1
 f(0)
 ---
-# EXPECT oom_host: after 200 MB of output
-for k in range(50_000): print("x" * 4000)
+# EXPECT oom_host: after 50 MB of output
+for k in range(12_500): print("x" * 4000)
 bytearray(1 << 46)
 ---
 # EXPECT ok: an OOM is logged and survived
@@ -261,6 +261,7 @@ raise RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cubl
 # EXPECT shm_exhausted: a bus error
 import os, signal; os.kill(os.getpid(), signal.SIGBUS)
 """.strip().split("\n---\n")
+SLOW = "torch"  # takes seconds to import, so a way with it is tried at one level; those beside this checkout at each
 OWN_CASES = [case_of(Path(f"own{k}.py"), text) for k, text in enumerate(OWN)]
 SCRIPTS = sorted((CASES / "oom").glob("*.py"))
 
@@ -288,6 +289,8 @@ def tell(case, place):
 
 @pytest.mark.parametrize("case", OWN_CASES, ids=lambda case: re.sub(r"\W+", "_", case.why)[:50])
 def test_a_way_to_die_of_our_own_is_told_by_its_evidence(case, place):
+    if re.search(rf"import .*\b{SLOW}", case.text) and place[0].name != "none":
+        pytest.skip(f"{SLOW} is slow to start: tried at level none only")
     finding = tell(case, place)
     assert finding.reason and finding.kind is not None
 
@@ -392,10 +395,13 @@ def test_a_script_that_expects_nothing_known_is_named(text):
         case_of(Path("here/x.py"), text)
 
 
-def test_a_folder_without_scripts_is_an_error(tmp_path):
-    for folder in tmp_path, tmp_path / "missing":
-        with pytest.raises(SandboxError, match="no scripts"):
-            load(folder)
+def test_a_folder_that_cannot_be_used_is_named(tmp_path):
+    (tmp_path / "binary").mkdir()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "binary/x.py").write_bytes(b"# EXPECT ok\xff\n")
+    for name, said in ("empty", "no scripts"), ("missing", "no folder"), ("binary", "cannot be read"):
+        with pytest.raises(SandboxError, match=f"{said}.*{name}|{name}.*{said}"):
+            load(tmp_path / name)
 
 
 @pytest.mark.parametrize(

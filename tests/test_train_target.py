@@ -624,6 +624,12 @@ def test_progress_lines_are_what_target_toml_promises(corpus, trained):
     assert last < 0.75 * math.log(256)
 
 
+def test_the_smoke_step_asks_for_as_much_as_the_judge(corpus):
+    answering = re.search(r"(?m)^BATCH_ROWS = (\d+)$", (TARGET / "answer.py").read_text())
+    smoke = re.search(r"(?m)^JUDGE_BATCH = (\d+), (\d+) ", (TARGET / "train.py").read_text())
+    assert (int(smoke[1]), int(smoke[2])) == (int(answering[1]), np.load(corpus.questions / "inputs.npy").shape[1])
+
+
 def test_the_smoke_step_changes_nothing(corpus, tmp_path):
     smoke = "    loss = smoke_step("
     assert TINY.count(smoke) == 1

@@ -14,9 +14,10 @@ from agent.errors import AgentError
 from agent.nouns import Measurement
 from agent.target import Target
 from agent.trial import measure
-from agent.workdir import lay_out, remove, take
+from agent.workdir import lay_out, take
 from agent.workshop import Cut, Data, Follow, Job, Workshop, compiled_progress, seed_of
 from sandbox.jail import Jail, pick
+from sandbox.removing import remove
 from sandbox.spec import JailUnavailable, Outcome, Phase
 from sandbox.unconfined import Unconfined
 

@@ -2,11 +2,16 @@
 
 import json
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
 from agent.commands.options import as_json, jail_level, run_argument, runs_dir
+from agent.errors import UsageError
+
+Loaded = TypeVar("Loaded")
 
 
 @click.group()
@@ -86,7 +91,7 @@ def oom(ctx: click.Context, folder: Path, level: str) -> None:
     from sandbox.deaths import deaths, line, load, total
 
     found = []
-    for death in deaths(load(folder), level):
+    for death in deaths(_input(load, folder), level):
         found.append(death)
         click.echo(line(death))
     click.echo(total(found))
@@ -94,20 +99,30 @@ def oom(ctx: click.Context, folder: Path, level: str) -> None:
 
 
 @bench.command("sandbox")
-@click.argument("folder", type=click.Path(path_type=Path, exists=True))
+@click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--sandbox", "level", callback=jail_level, default="auto", show_default=True,
               help="The jail that is attacked.")  # fmt: skip
 @click.pass_context
 def attacks(ctx: click.Context, folder: Path, level: str) -> None:
     """Run a folder of attacks (or one of them) as trials, and say which of them the sandbox contains."""
-    from sandbox.attacks.assault import assail
+    from sandbox.attacks.assault import assail, load
     from sandbox.jail import pick
 
+    paths = _input(load, folder)
     jail = pick(level).jail
-    paths = sorted(folder.glob("*.py")) if folder.is_dir() else [folder]
     good = 0
     for verdict in assail(paths, jail.name):
         good += verdict.as_expected
         click.echo(verdict.line())
     click.echo(f"{jail.name}: {good} of {len(paths)} as expected")
-    ctx.exit(0 if paths and good == len(paths) else 1)
+    ctx.exit(0 if good == len(paths) else 1)
+
+
+def _input(load: Callable[[Path], list[Loaded]], folder: Path) -> list[Loaded]:
+    """What a folder holds for a measurement; what is wrong with it is the user's to mend."""
+    from sandbox.spec import SandboxError
+
+    try:
+        return load(folder)
+    except SandboxError as error:
+        raise UsageError(str(error)) from error

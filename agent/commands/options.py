@@ -60,11 +60,15 @@ def jail_level(ctx: click.Context, param: click.Parameter, value: str | None) ->
     return value
 
 
-def promises(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
-    """Callback: 'FILES,NETWORK' to the names of promises."""
+def promises(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    """Callback: 'FILES,NETWORK' to the names of promises; 'none' is for none."""
     from sandbox.spec import Promise
 
-    named = tuple(word.strip().lower() for word in (value or "").split(",") if word.strip())
+    if value is None:
+        return None
+    named = tuple(word.strip().lower() for word in value.split(","))
+    if named == ("none",):
+        return ()
     known = [promise.value for promise in Promise]
     if unknown := [word for word in named if word not in known]:
         raise click.BadParameter(f"{unknown[0]!r} is no promise: they are {', '.join(known)}", ctx, param)

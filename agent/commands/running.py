@@ -83,6 +83,8 @@ def run(target: Path | None, name: str | None, runs_dir: Path, **flags: Any) -> 
 @click.option("--trials", type=click.IntRange(min=1), help="New number of trials to stop after.")
 @click.option("--target", "goal", type=float, help="New metric to stop at.")
 @click.option("--sandbox", callback=jail_level, help="Another jail than the run began with.")
+@click.option("--require", callback=promises, metavar="FILES,NETWORK,...",
+              help="Other promises than the run began with, or none.")  # fmt: skip
 @click.option("--model", help="Another LLM from here on; the history shows where it was swapped.")
 @outage
 @runs_dir
@@ -165,7 +167,7 @@ def _plan(study: "Study") -> str:
     more = max(0, int(left / (each + study.plan.propose_seconds)))
     if state.session.max_trials is not None:
         more = min(more, max(0, state.session.max_trials + 1 - len(state.closed_trials)))
-    return f"about {more} more trainings of {show_duration(each)}"
+    return f"about {more} more training{'s' if more != 1 else ''} of {show_duration(each)}"
 
 
 def _next_steps(state: "State", folder: Path) -> list[str]:

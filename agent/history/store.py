@@ -20,7 +20,7 @@ from agent.history.ledger import Ledger, trial_ref
 from agent.history.message import commit_message, result_of
 from agent.nouns import Trial
 from agent.state import State, fold, fold_all
-from agent.workdir import remove
+from sandbox.removing import remove
 
 _OWN_EDITS = "your own edits in the run's folder were left as they are; `git diff best` there shows them"
 

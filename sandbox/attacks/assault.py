@@ -8,7 +8,6 @@ nothing else (`expectations`): some things leave no trace.
 Not covered: what an attack does to the kernel itself, and reads that leave no trace and are not printed.
 """
 
-import ctypes
 import json
 import subprocess
 import sys
@@ -19,18 +18,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from sandbox import ruleset
 from sandbox.attacks.expectations import Demand, Expected, read
+from sandbox.attacks.family import adopting
 from sandbox.attacks.harness import LIMITS, Job, Report
 from sandbox.attacks.victim import PLACE, Victim, laid_out
 from sandbox.attacks.witness import Witness
 from sandbox.launch import PACKAGE
-from sandbox.spec import Promise, Stopped
+from sandbox.spec import Promise, SandboxError, Stopped
 
 SECONDS = 20.0
 SECONDS_OF_CLOCK = 2.0  # where the clock has to end it
 LATE_SECONDS = 30.0  # beyond its time, in which the harness has to be done
 BEGUN = "ATTACK BLOCKED nothing yet: it has begun"  # printed before an attack's first line
 CLAIM = "ATTACK SUCCESS "
+EXAMPLE = "`# EXPECT: all levels: BLOCKED`"
 NEEDS = {  # words of a claim -> the promise without which it counts nothing: a hole that the jail states
     "cmdline": Promise.PROCESSES,
     "process list": Promise.PROCESSES,
@@ -86,9 +88,26 @@ class Verdict:
         return f"{mark} {self.name:28} {word:13} {expected}{': ' if note else ''}{note}"
 
 
-def landlock_abi() -> int:
-    """The version of Landlock that this kernel has; 0 for none."""
-    return max(0, int(ctypes.CDLL(None).syscall(444, None, 0, 1)))
+def load(place: Path) -> list[Path]:
+    """The attacks of a folder, by name, or the one that `place` itself is.
+
+    Raises:
+        SandboxError: there is none, or one cannot be read or does not say what to expect.
+    """
+    if not place.exists():
+        raise SandboxError(f"there is no {place}: name a folder of attacks, or one of them")
+    paths = sorted(place.glob("*.py")) if place.is_dir() else [place]
+    if not paths:
+        raise SandboxError(f"there are no attacks in {place}: name a folder of .py files with a line like {EXAMPLE}")
+    for path in paths:
+        try:
+            header = read(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise SandboxError(f"{path} cannot be read as a script ({error}): leave it out") from error
+        if not header.texts:
+            where = "among the comments at its top"
+            raise SandboxError(f"{path} does not say what to expect of it: write a line like {EXAMPLE} {where}")
+    return paths
 
 
 def assail(paths: Iterable[Path], level: str, place: Path = PLACE) -> Iterator[Verdict]:
@@ -102,11 +121,11 @@ def assail(paths: Iterable[Path], level: str, place: Path = PLACE) -> Iterator[V
     Raises:
         SandboxError: a victim cannot be laid out.
     """
-    abi = landlock_abi()
+    abi = ruleset.abi()
     for path in paths:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         expected = read(text).at(level, abi)
-        with laid_out(place) as victim:
+        with adopting(), laid_out(place) as victim:
             yield _one(path.stem, text, expected, level, victim)
 
 

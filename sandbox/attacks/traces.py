@@ -5,8 +5,9 @@ links and attributes. `machine()` is what all trials share: the top of system fo
 and the settings of the kernel. `of_process(pid)` is what others may change of a process. `forms(secrets)` finds a
 secret in output, disguised or not.
 
-Others use the machine meanwhile: of what is new in its folders only that counts which this attack can have made
-(`new(...)`), by its owner or by its name in the attack's text.
+Others use the machine meanwhile. Of what is new in its folders only that counts which this attack can have made
+(`new`, `new_ipc`), by its owner, by its name in the attack's text or by the victim's token. Of that only what is surely
+its own is removed (`remove`), by an owner who is nobody else or by the victim's random token in its name or key.
 """
 
 import base64
@@ -16,13 +17,13 @@ import hashlib
 import os
 import re
 import resource
-import shutil
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox.attacks.victim import PREFIX
+from sandbox.removing import remove as remove_tree
 
 SHARED = ("/etc", "/usr/local", "/usr/local/bin", "/usr/local/lib", "/tmp", "/var/tmp", "/dev/shm", "/run", "/run/lock")
 SETTINGS = (
@@ -35,7 +36,8 @@ SETTINGS = (
     "/proc/sys/net/ipv4/ip_forward",
     "/sys/kernel/mm/transparent_hugepage/enabled",
 )
-IPC = ("/proc/sysvipc/shm", "/proc/sysvipc/msg", "/proc/sysvipc/sem")
+IPC = ("shm", "msg", "sem")
+IPC_RMID = 0
 STEM = 4  # letters at least in a name that is looked for in an attack's text
 READ_BYTES = 2**20  # looked at in one file that may hold a secret, at each of its ends
 READ_FILES = 2000
@@ -79,27 +81,44 @@ def differences(before: dict[str, tuple[object, ...]], after: dict[str, tuple[ob
     return [f"{kind} {name}" for kind, names in kinds for name in names]
 
 
+@dataclass(frozen=True, order=True)
+class Shared:
+    """A System V object: `shm`, `msg` or `sem`; its key, number and mode, and the user who made it."""
+
+    kind: str
+    key: int
+    number: int
+    mode: str
+    user: int
+
+
 @dataclass(frozen=True)
 class Machine:
     """What all trials of a machine share."""
 
     entries: dict[str, tuple[object, ...]]  # path -> inode, size, mode, owner, time
-    ipc: frozenset[tuple[str, str]]  # file in /proc/sysvipc; key, number and mode
+    ipc: frozenset["Shared"]
     settings: dict[str, tuple[object, ...]]
 
 
 def machine() -> Machine:
     """A look at it."""
     entries = {path: shape for folder in SHARED for path, shape in _entries(folder)}
-    lines = set()
-    for name in IPC:
-        with contextlib.suppress(OSError):
-            lines |= {(name, " ".join(line.split()[:3])) for line in Path(name).read_text().splitlines()[1:]}
+    found = frozenset(_ipc())
     settings: dict[str, tuple[object, ...]] = {}
     for name in SETTINGS:
         with contextlib.suppress(OSError):
             settings[name] = (Path(name).read_text(),)
-    return Machine(entries, frozenset(lines), settings)
+    return Machine(entries, found, settings)
+
+
+def _ipc() -> Iterator[Shared]:
+    for kind in IPC:
+        with contextlib.suppress(OSError):  # a kernel without it
+            head, *lines = (line.split() for line in Path("/proc/sysvipc", kind).read_text().splitlines())
+            maker = head.index("cuid")
+            for line in lines:
+                yield Shared(kind, int(line[0]), int(line[1]), line[2], int(line[maker]))
 
 
 def _entries(folder: str) -> Iterator[tuple[str, tuple[object, ...]]]:
@@ -114,14 +133,14 @@ def _entries(folder: str) -> Iterator[tuple[str, tuple[object, ...]]]:
         return
 
 
-def new(before: Machine, after: Machine, script: str, user: int) -> list[str]:
+def new(before: Machine, after: Machine, script: str, user: int, token: str) -> list[str]:
     """Paths that are new or changed in the shared folders and that this attack, of that `user`, can have made."""
     return [
         path
         for path, shape in sorted(after.entries.items())
         if before.entries.get(path) != shape
         and not Path(path).name.startswith(PREFIX)
-        and _by(path, shape, script, user)
+        and (token in Path(path).name or _by(path, shape, script, user))
     ]
 
 
@@ -132,19 +151,37 @@ def _by(path: str, shape: tuple[object, ...], script: str, user: int) -> bool:
     return user != os.geteuid() or (len(stem) >= STEM and stem in script)
 
 
-def remove(paths: list[str], ipc: frozenset[tuple[str, str]], before: Machine) -> None:
-    """Removes what was not there before: the next attack must not find it, nor the machine keep it."""
-    for name, line in ipc - before.ipc:
-        kind, number = Path(name).name, int(line.split()[1])
-        arguments = (number, 0, 0, None) if kind == "sem" else (number, 0, None)
-        getattr(ctypes.CDLL(None), f"{kind}ctl")(*arguments)  # IPC_RMID
+def new_ipc(before: Machine, after: Machine, user: int) -> list[Shared]:
+    """System V objects that are new and that this attack, of that `user`, can have made."""
+    return sorted(one for one in after.ipc - before.ipc if one.user == user)
+
+
+def remove(paths: list[str], ipc: list[Shared], before: Machine, user: int, token: str) -> None:
+    """Removes what was not there before and is surely the attack's: the next one must not find it.
+
+    Surely its own is what belongs to a `user` who is not ours, and what bears the victim's `token`: in the path's
+    name, or the token's last eight digits as the key. All else stays: others may have made it meanwhile.
+    """
+    for one in ipc:
+        if one.user == user != os.geteuid() or one.key & 0xFFFFFFFF == key_of(token):
+            arguments = (one.number, 0, IPC_RMID, None) if one.kind == "sem" else (one.number, IPC_RMID, None)
+            getattr(ctypes.CDLL(None), f"{one.kind}ctl")(*arguments)
     for path in paths:
-        if path not in before.entries:
+        if path not in before.entries and (token in Path(path).name or _owner(path) == user != os.geteuid()):
             with contextlib.suppress(OSError):
                 if Path(path).is_dir() and not Path(path).is_symlink():
-                    shutil.rmtree(path)
+                    remove_tree(Path(path))
                 else:
                     Path(path).unlink()
+
+
+def key_of(token: str) -> int:
+    """The key for a System V object of the victim with this token (hexadecimal digits)."""
+    return int(token[-8:], 16)
+
+
+def _owner(path: str) -> int | None:
+    return Path(path).lstat().st_uid if os.path.lexists(path) else None
 
 
 def of_process(pid: int) -> dict[str, tuple[object, ...]]:

@@ -9,7 +9,6 @@ file modes.
 import contextlib
 import json
 import secrets
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from sandbox.removing import remove
 from sandbox.spec import SandboxError
 
 PLACE = Path("/var/tmp")  # a jail has a /tmp of its own: a victim there would be hidden by chance
@@ -97,6 +97,11 @@ class Victim:
     abstract: str
     process: subprocess.Popen[str]
 
+    @property
+    def token(self) -> str:
+        """Random hexadecimal digits that an attack may put into the name of what it leaves outside, to mark it."""
+        return self.abstract.rpartition("-")[2]
+
     def targets(self) -> str:
         """What the attacker is told (`ATTACK_TARGETS`): more than a real one would know."""
         folders = {name: str(self.folder / name) for name in ("home", "harness", "lib")}
@@ -132,7 +137,7 @@ def laid_out(place: Path = PLACE) -> Iterator[Victim]:
             work, log = folder / "runs/work", folder / "runs/log"
             yield Victim(folder, work, log, (*hidden, key), key, port, abstract, process)
     finally:
-        _remove(folder)
+        remove(folder)
 
 
 def _write(folder: Path, name: str, mode: int, text: str) -> str:
@@ -165,17 +170,3 @@ def _serving(folder: Path, abstract: str, key: str) -> Iterator[tuple[subprocess
             yield process, int(first.split()[1])
         finally:
             process.kill()
-
-
-def _remove(folder: Path) -> None:
-    """Removes the folder, whatever modes an attack left in it."""
-
-    def again(act: object, path: str, error: BaseException) -> None:
-        with contextlib.suppress(OSError):
-            Path(path).parent.chmod(0o700)
-            Path(path).chmod(0o700)
-
-    for _ in range(3):  # a closed folder is opened by one pass and removed by the next
-        shutil.rmtree(folder, onerror=lambda act, path, error: again(act, path, error[1]))
-        if not folder.exists():
-            return

@@ -1,7 +1,8 @@
 """Looks at one attack from outside: before it, meanwhile, and after.
 
-`Witness(victim)` looks before; `follow(process, seconds)` waits for the harness and watches it and the machine;
-`seen(script)` looks after. Each answers what went wrong, in words; nothing to say means that the jail held.
+`Witness(victim)` looks before, and is made and asked within `family.adopting`; `follow(process, seconds)` waits for
+the harness and watches it and the machine; `seen(script)` looks after. Each answers what went wrong, in words; nothing
+to say means that the jail held.
 """
 
 import os
@@ -13,16 +14,18 @@ import unicodedata
 from pathlib import Path
 
 from sandbox.attacks import traces
+from sandbox.attacks.family import Family
 from sandbox.attacks.harness import LIMITS
 from sandbox.attacks.victim import Victim
-from sandbox.launch import LEAST_TASKS, TASKS_EACH
+from sandbox.launch import most_tasks
+from sandbox.processes import everyone
 
 POLL_SECONDS = 0.05
-MOST_TASKS = 2 * max(LEAST_TASKS, TASKS_EACH * LIMITS.processes)  # processes and threads at a time
+MOST_TASKS = 2 * most_tasks(LIMITS.processes)  # processes and threads at a time
 MOST_SHARED_BYTES = 2 * LIMITS.memory_bytes  # by which the machine's memory that belongs to files may rise
 MOST_FILES = 25 * LIMITS.files  # made between two looks of the watchdog
 MOST_DISK_BYTES = 4 * LIMITS.disk_bytes
-BEAT_SECONDS = 0.15
+BEAT_SECONDS = 0.1
 LATE_SECONDS = 0.5  # in which a watchdog must have ended what takes too much memory
 
 
@@ -34,6 +37,7 @@ class Witness:
         self._files = self._of_files()
         self._process = traces.of_process(victim.process.pid)
         self._machine = traces.machine()
+        self._family = Family()
         self._own = {path: path.lstat().st_ino for path in (victim.work, victim.log)}
 
     def _of_files(self) -> dict[str, tuple[object, ...]]:
@@ -63,17 +67,20 @@ class Witness:
 
     def seen(self, script: str) -> list[str]:
         """Everything that can be seen when the harness is done; the victim's process is at its end then."""
-        found = self._alive() + self._of_victim()
+        work = self._victim.work
+        user = work.lstat().st_uid if os.path.lexists(work) else os.geteuid()
+        found = self._alive(user) + self._of_victim()
         found += traces.differences(self._files, self._of_files())
         after = traces.machine()
-        user = self._victim.work.lstat().st_uid if os.path.lexists(self._victim.work) else os.geteuid()
-        made = traces.new(self._machine, after, script, user)
+        token = self._victim.token
+        made = traces.new(self._machine, after, script, user, token)
         found += [f"left {path}" for path in made]
-        found += [f"left {' '.join(one)}" for one in sorted(after.ipc - self._machine.ipc)]
+        ipc = traces.new_ipc(self._machine, after, user)
+        found += [f"left System V {one.kind} {one.number} with the key {one.key:#x}" for one in ipc]
         found += traces.differences(self._machine.settings, after.settings)
-        traces.remove(made, after.ipc, self._machine)
+        traces.remove(made, ipc, self._machine, user, token)
         pattern = traces.forms(self._victim.secrets)
-        found += [f"a secret in {path}" for path in traces.leaked(self._victim.work, pattern)]
+        found += [f"a secret in {path}" for path in traces.leaked(work, pattern)]
         return found + self._sizes() + self._of_log() + list(self._victim.heard())
 
     def _of_victim(self) -> list[str]:
@@ -107,17 +114,29 @@ class Witness:
         kinds = {unicodedata.category(c) for c in set(log.decode(errors="surrogateescape")) - set("\n\t")}
         return found + (["control characters in the log"] if kinds & {"Cc", "Cs", "Cf"} else [])
 
-    def _alive(self) -> list[str]:
-        """Processes that belong to the attack and still live, or whose work shows; they are killed."""
-        found = []
+    def _alive(self, user: int) -> list[str]:
+        """Processes of the attack that still live, which are ended, or whose work shows.
+
+        Others that are as young and have to do with the victim are told and left alone: they may be anybody's.
+        """
         beats = _beats(self._victim.work)
+        time.sleep(BEAT_SECONDS)
         mine = str(self._victim.folder).encode()
-        ours = (os.getpid(), self._victim.process.pid)
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit() and int(entry.name) not in ours and _holds(entry, mine):
-                found.append(f"process {entry.name} is alive")
-                os.kill(int(entry.name), signal.SIGKILL)
-        return found + ([] if _beats(self._victim.work) == beats else ["something still writes to the work folder"])
+        own = self._family.alive(user)
+        found = [f"process {pid} is alive" for pid in sorted(own)]
+        others = [
+            pid
+            for pid in everyone()
+            if pid not in (*own, os.getpid(), self._victim.process.pid)
+            and self._family.young(pid)
+            and _holds(Path(f"/proc/{pid}"), mine)
+        ]
+        found += [
+            f"process {pid} has to do with the victim; whose it is cannot be told, it was not ended" for pid in others
+        ]
+        found += [] if _beats(self._victim.work) == beats else ["something still writes to the work folder"]
+        self._family.end(user)
+        return found
 
 
 def _inode(path: Path) -> int:
@@ -170,8 +189,7 @@ def _holds(process: Path, mine: bytes) -> bool:
 
 
 def _beats(work: Path) -> dict[str, int]:
-    """When each file at the top of the work folder was written; waits a moment first."""
-    time.sleep(BEAT_SECONDS)
+    """When each file at the top of the work folder was written."""
     try:
         return {one.name: one.stat(follow_symlinks=False).st_mtime_ns for one in os.scandir(work)}
     except OSError:  # removed or closed by the attack

@@ -4,6 +4,7 @@
 import ctypes
 import json
 import os
+from glob import glob
 
 T = json.loads(os.environ["ATTACK_TARGETS"])
 C = ctypes.CDLL(None, use_errno=True)
@@ -12,7 +13,7 @@ C = ctypes.CDLL(None, use_errno=True)
 def attempt(what, act):
     try:
         done = act()
-        print("ATTACK", "BLOCKED" if done in (None, False) else "SUCCESS", what, str(done)[:200], flush=True)
+        print("ATTACK", "BLOCKED" if done in (None, False, []) else "SUCCESS", what, str(done)[:200], flush=True)
     except Exception as error:
         print("ATTACK BLOCKED", what, repr(error)[:200], flush=True)
 
@@ -25,10 +26,13 @@ def call(number, *arguments):
     return got
 
 
-NAME = "attack-note-for-the-next"
+MARK = "attack-note-for-the-next"
+TOKEN = T["asock"].rpartition("-")[2]  # marks what is ours, for those who clean up
+NAME, KEY = f"{MARK}-{TOKEN}", int(TOKEN[-8:], 16)
 for folder in ("/dev/shm", "/tmp", "/var/tmp", "/run/lock", "/run/shm", os.environ.get("TMPDIR", "/tmp")):
-    attempt(f"a note from the last one in {folder}", lambda f=folder: open(f"{f}/{NAME}").read())
+    attempt(f"a note from the last one in {folder}", lambda f=folder: [open(p).read() for p in glob(f"{f}/{MARK}*")])
     attempt(f"a note in {folder}", lambda f=folder: open(f"{f}/{NAME}", "w").write("it worked"))
-attempt("System V shared memory", lambda: call(29, 0x41545441, 4096, 0o1666) or True)
-attempt("System V message queue", lambda: call(68, 0x41545441, 0o1666) or True)
+attempt("System V shared memory", lambda: call(29, KEY, 4096, 0o1666) or True)
+attempt("System V message queue", lambda: call(68, KEY, 0o1666) or True)
 attempt("POSIX message queue", lambda: call(240, NAME.encode(), os.O_CREAT | os.O_RDWR, 0o666, None) or True)
+attempt("remove that again", lambda: call(241, NAME.encode()))  # nobody could see it from outside

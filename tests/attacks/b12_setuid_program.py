@@ -21,7 +21,7 @@ def attempt(what, act):
 def as_owner(program, *arguments):
     """Whether the kernel gives a process of this program another user than ours."""
     with subprocess.Popen([program, *arguments], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
-        time.sleep(0.3)
+        time.sleep(0.1)
         try:
             status = open(f"/proc/{child.pid}/status").read()
         finally:

@@ -46,4 +46,4 @@ while pid not in (0, 1, T["ppid"]):
     above = parent(pid)
     attempt(f"kill {pid}", lambda p=pid: os.kill(p, signal.SIGKILL) or True)
     pid = above
-time.sleep(1.0)
+time.sleep(0.5)

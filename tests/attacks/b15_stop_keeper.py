@@ -30,7 +30,7 @@ while above[-1] not in (0, 1, T["ppid"]):
     above.append(parent(above[-1]))
 for pid in above[:-1]:
     attempt(f"stop {pid}", lambda p=pid: os.kill(p, signal.SIGSTOP) or True)
-end = time.monotonic() + 1.5
+end = time.monotonic() + 0.7
 while time.monotonic() < end:
     open(T["work"] + "/heartbeat", "w").write(str(time.monotonic()))
     time.sleep(0.02)

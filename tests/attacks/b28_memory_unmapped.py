@@ -22,5 +22,5 @@ for k in range(24):  # 3 GiB where 1 GiB is allowed
     number = os.memfd_create(f"m{k}")
     for _ in range(16):
         held += os.write(number, block)
-time.sleep(2)
+time.sleep(1)
 print("ATTACK", "SUCCESS" if held > 2 << 30 else "BLOCKED", "held", held >> 20, "MiB")

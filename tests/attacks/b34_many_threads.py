@@ -30,5 +30,5 @@ try:
 except (RuntimeError, MemoryError) as error:
     print(error)
 print("ATTACK", "SUCCESS" if started >= 10_000 else "BLOCKED", started, "threads", flush=True)
-time.sleep(2)
+time.sleep(0.5)
 os._exit(0)
