@@ -13,6 +13,7 @@ from sandbox_kit import GIB, LEVELS, Runner, jail_of
 from sandbox import leftovers
 from sandbox.folders import free, usage
 from sandbox.launch import limits, most_tasks, tasks
+from sandbox.removing import remove
 from sandbox.spec import Limits, Mount, Outcome, Phase, SandboxError, Stopped
 from sandbox.unconfined import Unconfined
 
@@ -189,3 +190,19 @@ def test_a_flood_does_not_hold_up_a_cancel(runner):
     threading.Timer(0.8, cancel.set).start()
     ran = runner(FLOOD.format("b'a\\n'"), watch={"cancel": cancel}, limits=Limits(GIB, output_bytes=2**40))
     assert ran.evidence.stopped is Stopped.CANCELLED and ran.evidence.kill_seconds < 2
+
+
+DEEP = """
+import os, time
+for _ in range(30):
+    os.mkdir("d" * 200)
+    os.chdir("d" * 200)
+open("big", "wb").write(b"x" * 2**22)
+time.sleep(9)
+"""
+
+
+def test_what_lies_deeper_than_a_path_can_name_counts_as_too_much(runner):
+    ran = runner(DEEP, limits=Limits(GIB))
+    assert ran.evidence.stopped is Stopped.DISK
+    remove(runner.work)

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox.attacks.victim import PREFIX
+from sandbox.folders import entries
 from sandbox.removing import remove as remove_tree
 
 SHARED = ("/etc", "/usr/local", "/usr/local/bin", "/usr/local/lib", "/tmp", "/var/tmp", "/dev/shm", "/run", "/run/lock")
@@ -216,15 +217,15 @@ def leaked(folder: Path, pattern: re.Pattern[str]) -> list[str]:
     """Regular files below `folder` that hold a secret, or whose names do."""
     found: list[str] = []
     seen = 0
-    for top, _, names in os.walk(folder):
-        for name in names:
-            seen += 1
-            if seen > READ_FILES:
-                return found
-            path = Path(top) / name
-            with contextlib.suppress(OSError):
-                if pattern.search(name) or pattern.search(_ends(path).decode("latin-1")):
-                    found.append(str(path))
+    for entry in entries([folder]):
+        if entry is None or entry.is_dir(follow_symlinks=False):
+            continue
+        seen += 1
+        if seen > READ_FILES:
+            return found
+        with contextlib.suppress(OSError):
+            if pattern.search(entry.name) or pattern.search(_ends(Path(entry.path)).decode("latin-1")):
+                found.append(entry.path)
     return found
 
 

@@ -17,6 +17,7 @@ from sandbox.attacks import traces
 from sandbox.attacks.family import Family
 from sandbox.attacks.harness import LIMITS
 from sandbox.attacks.victim import Victim
+from sandbox.folders import entries
 from sandbox.launch import most_tasks
 from sandbox.processes import everyone
 
@@ -96,7 +97,8 @@ class Witness:
         """What grew too big in the work folder."""
         if _inode(self._victim.work) != self._own[self._victim.work]:
             return []
-        infos = [(Path(top) / name).lstat() for top, _, names in os.walk(self._victim.work) for name in names]
+        files = [entry for entry in entries([self._victim.work]) if entry and not entry.is_dir(follow_symlinks=False)]
+        infos = [entry.stat(follow_symlinks=False) for entry in files]
         found = []
         if sum(info.st_blocks * 512 for info in infos) > MOST_DISK_BYTES:
             found.append("the work folder grew too big")
