@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 
-from sandbox import cgroup, gpu, identity, launch, leftovers, meter
+from sandbox import cgroup, gpu, identity, launch, meter
 from sandbox.folders import DiskWatch, writable
 from sandbox.group import Group
 from sandbox.jail import Jail
@@ -70,10 +70,7 @@ def _own_user(spec: Spec, jail: Jail) -> Iterator[int | None]:
         return
     with identity.claimed() as user:
         identity.give(user, writable(spec))
-        try:
-            yield user
-        finally:
-            leftovers.remove(user)
+        yield user
 
 
 def _by_group(evidence: Evidence, group: Group) -> Evidence:
